@@ -39,12 +39,16 @@ var (
 	ErrStaleSession = errors.New("ray: ref or handle belongs to another session")
 	// ErrNoClientServer: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
+	// ErrClusterReplaced: another cluster answers at the address than the one that was connected to.
+	ErrClusterReplaced = errors.New("ray: cluster was replaced")
 	// ErrActorNotFound: no live actor of that name exists in that namespace.
 	ErrActorNotFound = errors.New("ray: actor not found")
 	// ErrActorDied: the actor is dead and Ray will not restart it.
 	ErrActorDied = errors.New("ray: actor died")
 	// ErrActorUnavailable: the actor is starting or restarting, or its process went away during the call.
 	ErrActorUnavailable = errors.New("ray: actor unavailable")
+	// ErrUnreachable: the cluster says that the actor is alive, but its process does not accept connections from here.
+	ErrUnreachable = errors.New("ray: the actor's process cannot be reached from here")
 	// ErrNoSuchMethod: the actor's class has no method of that name. Nothing was sent.
 	ErrNoSuchMethod = errors.New("ray: no such actor method")
 	// ErrUnsupportedValue: a value cannot travel by the path that was asked for.
@@ -101,7 +105,7 @@ func SentOf(err error) Sent {
 		return SentYes
 	}
 	for _, before := range []error{
-		ErrNoSuchMethod, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrNoClientServer,
+		ErrNoSuchMethod, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrNoClientServer, ErrUnreachable,
 	} {
 		if errors.Is(err, before) {
 			return SentNo

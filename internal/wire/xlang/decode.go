@@ -1,0 +1,345 @@
+package xlang
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/seedcore/seedcore/internal/wire/pickle"
+)
+
+// ErrMalformed is wrapped by every error about bytes that are not a value.
+var ErrMalformed = errors.New("xlang: malformed value")
+
+// pythonObject is the msgpack extension type under which Ray refers to a pickled value by its index.
+const pythonObject = 101
+
+// Decode returns the value of data: a []byte for RAW (which aliases data), and nil, bool, int64, uint64 (above the range
+// of int64), float64, string, []byte, []any and map[string]any for XLANG; a map that has other keys than strings becomes
+// a map[any]any. PYTHON values add the forms of package pickle. Depth is bounded, and memory by the length of data.
+func Decode(data, metadata []byte) (any, error) {
+	switch string(metadata) {
+	case MetadataRaw:
+		return data, nil
+	case MetadataXLang:
+		body, _, err := split(data)
+		if err != nil {
+			return nil, err
+		}
+		return decodeAll(body, nil)
+	case MetadataPython:
+		body, rest, err := split(data)
+		if err != nil {
+			return nil, err
+		}
+		objects, err := pickledObjects(rest)
+		if err != nil {
+			return nil, err
+		}
+		return decodeAll(body, objects)
+	default:
+		return nil, fmt.Errorf("%w: metadata %q is none of RAW, XLANG and PYTHON", ErrUnsupported, clip(metadata))
+	}
+}
+
+// DecodeInto stores the value of data in what into points to: a *[]byte takes RAW, anything takes XLANG by the rules of
+// encoding/json for names. A value that does not fit is an error, and into may then be half filled.
+func DecodeInto(data, metadata []byte, into any) error {
+	switch string(metadata) {
+	case MetadataRaw:
+		switch p := into.(type) {
+		case *[]byte:
+			*p = data
+		case *string:
+			*p = string(data)
+		case *any:
+			*p = data
+		default:
+			return fmt.Errorf("%w: bytes do not fit into %T", ErrUnsupported, into)
+		}
+		return nil
+	case MetadataXLang:
+		if p, ok := into.(*any); ok {
+			v, err := Decode(data, metadata)
+			*p = v
+			return err
+		}
+		body, _, err := split(data)
+		if err != nil {
+			return err
+		}
+		// The library trusts lengths and depth; walk the bytes once with our own bounds first.
+		if _, err := decodeAll(body, nil); err != nil {
+			return err
+		}
+		dec := msgpack.NewDecoder(bytes.NewReader(body))
+		dec.SetCustomStructTag("json")
+		if err := dec.Decode(into); err != nil {
+			return fmt.Errorf("%w: does not fit into %T: %w", ErrUnsupported, into, err)
+		}
+		return nil
+	default:
+		return fmt.Errorf("%w: metadata %q does not decode into %T", ErrUnsupported, clip(metadata), into)
+	}
+}
+
+// split separates the msgpack bytes from what follows them. Only the header's first integer counts: Ray leaves the
+// padding behind it uninitialised.
+func split(data []byte) (body, rest []byte, err error) {
+	if len(data) < headerLen {
+		return nil, nil, fmt.Errorf("%w: %d bytes are too short for the header", ErrMalformed, len(data))
+	}
+	d := decoder{b: data[:headerLen]}
+	v, err := d.value(0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("header: %w", err)
+	}
+	n, ok := v.(int64)
+	if !ok || n < 0 || n > int64(len(data)-headerLen) {
+		return nil, nil, fmt.Errorf("%w: header says %v bytes of %d", ErrMalformed, v, len(data)-headerLen)
+	}
+	return data[headerLen : headerLen+n], data[headerLen+n:], nil
+}
+
+// pickledObjects reads the list of Python objects behind the msgpack bytes: two little-endian lengths, the pickle and a
+// description of out-of-band buffers, which are not supported.
+func pickledObjects(b []byte) ([]any, error) {
+	if len(b) < 16 {
+		return nil, fmt.Errorf("%w: no pickled part behind the msgpack", ErrMalformed)
+	}
+	n := binary.LittleEndian.Uint64(b)
+	if n > uint64(len(b)-16) {
+		return nil, fmt.Errorf("%w: pickled part says %d bytes of %d", ErrMalformed, n, len(b)-16)
+	}
+	v, err := pickle.Unmarshal(b[16:16+n], pickle.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	list, ok := v.(*pickle.List)
+	if !ok {
+		return nil, fmt.Errorf("%w: pickled part is a %T, not a list", ErrMalformed, v)
+	}
+	plain, err := pickle.Plain(list)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	items, ok := plain.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%w: pickled list became a %T", ErrMalformed, plain)
+	}
+	return items, nil
+}
+
+func decodeAll(body []byte, objects []any) (any, error) {
+	d := decoder{b: body, objects: objects}
+	v, err := d.value(0)
+	if err != nil {
+		return nil, err
+	}
+	if d.pos != len(d.b) {
+		return nil, fmt.Errorf("%w: %d bytes behind the value", ErrMalformed, len(d.b)-d.pos)
+	}
+	return v, nil
+}
+
+// decoder reads msgpack into plain Go values.
+type decoder struct {
+	b       []byte
+	pos     int
+	objects []any
+}
+
+func (d *decoder) take(n uint64) ([]byte, error) {
+	if n > uint64(len(d.b)-d.pos) {
+		return nil, fmt.Errorf("%w: %d bytes wanted at %d of %d", ErrMalformed, n, d.pos, len(d.b))
+	}
+	b := d.b[d.pos : d.pos+int(n)]
+	d.pos += int(n)
+	return b, nil
+}
+
+// uint reads a big-endian integer of size bytes.
+func (d *decoder) uint(size int) (uint64, error) {
+	b, err := d.take(uint64(size))
+	if err != nil {
+		return 0, err
+	}
+	var n uint64
+	for _, x := range b {
+		n = n<<8 | uint64(x)
+	}
+	return n, nil
+}
+
+func (d *decoder) value(depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("%w: nested deeper than %d", ErrMalformed, maxDepth)
+	}
+	code, err := d.uint(1)
+	if err != nil {
+		return nil, err
+	}
+	switch c := byte(code); {
+	case c < 0x80:
+		return int64(c), nil
+	case c >= 0xe0:
+		return int64(int8(c)), nil
+	case c < 0x90:
+		return d.dict(uint64(c&0x0f), depth)
+	case c < 0xa0:
+		return d.list(uint64(c&0x0f), depth)
+	case c < 0xc0:
+		return d.str(uint64(c & 0x1f))
+	}
+	switch code {
+	case 0xc0:
+		return nil, nil
+	case 0xc2:
+		return false, nil
+	case 0xc3:
+		return true, nil
+	case 0xc4, 0xc5, 0xc6:
+		n, err := d.uint(1 << (code - 0xc4))
+		if err != nil {
+			return nil, err
+		}
+		return d.take(n)
+	case 0xc7, 0xc8, 0xc9:
+		n, err := d.uint(1 << (code - 0xc7))
+		if err != nil {
+			return nil, err
+		}
+		return d.ext(n)
+	case 0xca:
+		n, err := d.uint(4)
+		return float64(math.Float32frombits(uint32(n))), err
+	case 0xcb:
+		n, err := d.uint(8)
+		return math.Float64frombits(n), err
+	case 0xcc, 0xcd, 0xce, 0xcf:
+		n, err := d.uint(1 << (code - 0xcc))
+		if err == nil && n > math.MaxInt64 {
+			return n, nil
+		}
+		return int64(n), err
+	case 0xd0, 0xd1, 0xd2, 0xd3:
+		size := 1 << (code - 0xd0)
+		n, err := d.uint(size)
+		shift := 64 - 8*size
+		return int64(n<<shift) >> shift, err
+	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8:
+		return d.ext(1 << (code - 0xd4))
+	case 0xd9, 0xda, 0xdb:
+		n, err := d.uint(1 << (code - 0xd9))
+		if err != nil {
+			return nil, err
+		}
+		return d.str(n)
+	case 0xdc, 0xdd:
+		n, err := d.uint(2 << (code - 0xdc))
+		if err != nil {
+			return nil, err
+		}
+		return d.list(n, depth)
+	case 0xde, 0xdf:
+		n, err := d.uint(2 << (code - 0xde))
+		if err != nil {
+			return nil, err
+		}
+		return d.dict(n, depth)
+	}
+	return nil, fmt.Errorf("%w: code %#x at %d", ErrMalformed, code, d.pos-1)
+}
+
+func (d *decoder) str(n uint64) (any, error) {
+	b, err := d.take(n)
+	if err != nil {
+		return nil, err
+	}
+	return string(b), nil
+}
+
+func (d *decoder) list(n uint64, depth int) (any, error) {
+	// Every element takes a byte at least, so the input bounds the allocation.
+	if n > uint64(len(d.b)-d.pos) {
+		return nil, fmt.Errorf("%w: list of %d in %d bytes", ErrMalformed, n, len(d.b)-d.pos)
+	}
+	items := make([]any, n)
+	for i := range items {
+		v, err := d.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		items[i] = v
+	}
+	return items, nil
+}
+
+func (d *decoder) dict(n uint64, depth int) (any, error) {
+	if n > uint64(len(d.b)-d.pos)/2 {
+		return nil, fmt.Errorf("%w: map of %d in %d bytes", ErrMalformed, n, len(d.b)-d.pos)
+	}
+	named := make(map[string]any, n)
+	var other map[any]any
+	for range n {
+		k, err := d.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		v, err := d.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		if name, ok := k.(string); ok && other == nil {
+			named[name] = v
+			continue
+		}
+		switch k.(type) {
+		case nil, bool, int64, uint64, float64, string:
+		default:
+			return nil, fmt.Errorf("%w: a %T as map key", ErrMalformed, k)
+		}
+		if other == nil {
+			other = make(map[any]any, n)
+			for name, v := range named {
+				other[name] = v
+			}
+		}
+		other[k] = v
+	}
+	if other != nil {
+		return other, nil
+	}
+	return named, nil
+}
+
+// ext resolves a reference to a pickled object; its data is the object's index, a msgpack integer.
+func (d *decoder) ext(n uint64) (any, error) {
+	typ, err := d.uint(1)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.take(n)
+	if err != nil {
+		return nil, err
+	}
+	// An index has no objects of its own: extensions inside extensions must not recurse.
+	if typ != pythonObject || d.objects == nil {
+		return nil, fmt.Errorf("%w: msgpack extension type %d", ErrUnsupported, typ)
+	}
+	v, err := decodeAll(b, nil)
+	if err != nil {
+		return nil, err
+	}
+	i, ok := v.(int64)
+	if !ok || i < 0 || i >= int64(len(d.objects)) {
+		return nil, fmt.Errorf("%w: no pickled object %v among %d", ErrMalformed, v, len(d.objects))
+	}
+	return d.objects[i], nil
+}
+
+func clip(b []byte) []byte { return b[:min(len(b), 40)] }
