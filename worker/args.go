@@ -1,0 +1,122 @@
+package worker
+
+import (
+	"fmt"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/xlang"
+)
+
+// Args are the arguments of a constructor or a method. Values are decoded when they are asked for. The zero value has
+// no arguments. Args may be kept and read from several goroutines; nothing that they return may be written to unless
+// it is a value that Decode filled.
+type Args struct {
+	positional []encoded
+	named      map[string]encoded
+}
+
+type encoded struct{ data, metadata []byte }
+
+// Len is the number of positional arguments.
+func (a Args) Len() int { return len(a.positional) }
+
+// Value returns a positional argument: nil, bool, int64, float64, string, []byte, []any or map[string]any; an integer
+// above the range of int64 is a uint64, and a dict that has other keys than strings a map[any]any. It fails when there
+// is no such argument and on a value that only Python has, such as an object of a class.
+func (a Args) Value(i int) (any, error) {
+	arg, err := a.at(i)
+	if err != nil {
+		return nil, err
+	}
+	v, err := xlang.Decode(arg.data, arg.metadata)
+	if err != nil {
+		return nil, fmt.Errorf("argument %d: %w", i, err)
+	}
+	return v, nil
+}
+
+// Bytes returns a positional argument that is Python bytes. It fails on any other value.
+func (a Args) Bytes(i int) ([]byte, error) {
+	v, err := a.Value(i)
+	if err != nil {
+		return nil, err
+	}
+	b, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("argument %d: bytes are needed, not a %T", i, v)
+	}
+	return b, nil
+}
+
+// Decode stores a positional argument in what into points to: a struct by its json tags, a slice, a map, or a scalar.
+// It fails when the value does not fit; into may then be half filled.
+func (a Args) Decode(i int, into any) error {
+	arg, err := a.at(i)
+	if err != nil {
+		return err
+	}
+	if err := xlang.DecodeInto(arg.data, arg.metadata, into); err != nil {
+		return fmt.Errorf("argument %d: %w", i, err)
+	}
+	return nil
+}
+
+// Named returns a keyword argument in the forms of Value, and false when the caller did not give it.
+func (a Args) Named(name string) (any, bool, error) {
+	arg, ok := a.named[name]
+	if !ok {
+		return nil, false, nil
+	}
+	v, err := xlang.Decode(arg.data, arg.metadata)
+	if err != nil {
+		return nil, true, fmt.Errorf("argument %s: %w", name, err)
+	}
+	return v, true, nil
+}
+
+func (a Args) at(i int) (encoded, error) {
+	if i < 0 || i >= len(a.positional) {
+		return encoded{}, fmt.Errorf("argument %d is missing: the call has %d", i, len(a.positional))
+	}
+	return a.positional[i], nil
+}
+
+// positionalKey stands where a keyword argument has its name: Python flattens the arguments of a call into pairs.
+const positionalKey = "__RAY_DUMMY__"
+
+// parseArgs reads the arguments of a task. Its errors are for the caller of the method.
+func parseArgs(flat []*corepb.TaskArg) (Args, error) {
+	if len(flat)%2 != 0 {
+		return Args{}, fmt.Errorf("%d values are not pairs of names and arguments", len(flat))
+	}
+	args := Args{positional: make([]encoded, 0, len(flat)/2)}
+	for i := 0; i < len(flat); i += 2 {
+		key, arg := flat[i], flat[i+1]
+		if key.GetObjectRef() != nil || arg.GetObjectRef() != nil {
+			return Args{}, fmt.Errorf("argument %d is an object reference (or a value above Ray's limit of 100 KiB for "+
+				"inlining, which becomes one): a Go actor takes values only; get the value first, and pass large ones in parts", i/2)
+		}
+		value := encoded{data: arg.GetData(), metadata: arg.GetMetadata()}
+		if string(key.GetData()) == positionalKey {
+			args.positional = append(args.positional, value)
+			continue
+		}
+		var name string
+		if err := xlang.DecodeInto(key.GetData(), key.GetMetadata(), &name); err != nil {
+			return Args{}, fmt.Errorf("name of argument %d: %w", i/2, err)
+		}
+		if args.named == nil {
+			args.named = make(map[string]encoded)
+		}
+		args.named[name] = value
+	}
+	return args, nil
+}
+
+func argsSize(flat []*corepb.TaskArg) int64 {
+	var n int64
+	for _, arg := range flat {
+		n += int64(len(arg.GetData()) + len(arg.GetMetadata()))
+	}
+	return n
+}

@@ -1,0 +1,409 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// limits bound what callers can make a worker hold.
+type limits struct {
+	waiting      int           // calls that wait for their turn or for a slot
+	waitingBytes int64         // the arguments of these
+	callers      int           // callers whose sequence is remembered
+	gaps         int           // separate gaps in one caller's sequence, and its retries that are remembered
+	reorder      time.Duration // how long a missing number may hold up those behind it
+}
+
+// 30 s is Ray's actor_scheduling_queue_max_reorder_wait_seconds.
+var defaultLimits = limits{waiting: 10_000, waitingBytes: 1 << 30, callers: 4096, gaps: 1024, reorder: 30 * time.Second}
+
+// Why a call is not run. refusals in service.go says what the caller sees.
+var (
+	errStale     = errors.New("stale sequence number: the call was executed, skipped or given up before")
+	errDuplicate = errors.New("duplicate: this attempt of the call arrived before")
+	errHole      = errors.New("hole: an earlier sequence number of this caller did not arrive in time")
+	errFull      = errors.New("too many calls wait for this actor")
+	errCancelled = errors.New("cancelled before it ran")
+	errExiting   = errors.New("the actor is exiting; the call was not run")
+	errSequence  = errors.New("sequence number out of range")
+)
+
+// call is one PushTask of an actor method on its way to a slot.
+type call struct {
+	taskID  string
+	caller  string // worker id and concurrency group: what Ray numbers separately
+	seq     int64
+	attempt int32
+	size    int64
+	cancel  func()     // asks the running method to stop
+	granted chan error // receives once: nil when the call has a slot, else why it never will
+
+	state callState // guarded by scheduler.mu
+}
+
+type callState int
+
+const (
+	callWaiting   callState = iota // for its turn in the sequence
+	callReady                      // for a slot
+	callRunning                    // has a slot
+	callRefused                    // will not run
+	callCancelled                  // runs, and was asked to stop
+)
+
+// scheduler decides when the calls of one actor run. An ordered one starts the calls of each caller by their sequence
+// numbers, as Ray does for an actor of max_concurrency 1: the transport does not keep the order in which they were
+// made. Any scheduler runs at most slots of them at once.
+//
+// It follows Ray's ordered queue: a retry (attempt above 0) does not wait for its turn and fills its own number; a
+// caller may declare numbers as done (client_processed_up_to); a number that does not come is waited for a while, then
+// all that wait behind it are refused and it is given up.
+type scheduler struct {
+	ordered bool
+	slots   int
+	limits  limits
+
+	mu           sync.Mutex // guards the fields below and the state of the calls
+	closed       bool
+	running      int
+	executed     int
+	waiting      int
+	waitingBytes int64
+	ready        []*call // in the order in which they became ready; refused ones are dropped when their time comes
+	byTask       map[string]*call
+	callers      map[string]*callerQueue
+	clock        uint64 // counts uses of caller queues
+}
+
+// callerQueue is the sequence of one caller.
+type callerQueue struct {
+	next    int64           // all numbers below were started or given up
+	pending map[int64]*call // arrived, but not their turn
+	skipped spans           // above next, and will not come
+	retried map[int64]int32 // the highest attempt that arrived, of numbers that were retried
+	active  int             // calls that are pending, ready or running
+	lastUse uint64          // by scheduler.clock
+	hole    *time.Timer     // set while next is missing and others wait for it
+	missing int64           // what hole waits for
+}
+
+func newScheduler(ordered bool, slots int, l limits) *scheduler {
+	return &scheduler{
+		ordered: ordered, slots: max(slots, 1), limits: l,
+		byTask: make(map[string]*call), callers: make(map[string]*callerQueue),
+	}
+}
+
+// enter takes a call in. Unless it returns an error, c.granted will receive, and when that is nil, leave has to follow.
+// processed is the request's client_processed_up_to.
+func (s *scheduler) enter(c *call, processed int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errExiting
+	}
+	if !s.ordered {
+		return s.enterUnordered(c)
+	}
+	if c.seq < 0 || c.seq == math.MaxInt64 || processed == math.MaxInt64 || c.attempt == 0 && processed >= c.seq {
+		return fmt.Errorf("%w: %d, processed up to %d", errSequence, c.seq, processed)
+	}
+	q, err := s.queue(c.caller)
+	if err != nil {
+		return err
+	}
+	if processed >= q.next {
+		q.next = processed + 1
+		s.refusePending(q, q.next, errStale)
+	}
+	if c.attempt > 0 {
+		err = s.enterRetry(q, c)
+	} else {
+		err = s.enterInOrder(q, c)
+	}
+	s.advance(c.caller, q)
+	return err
+}
+
+func (s *scheduler) enterUnordered(c *call) error {
+	if earlier := s.byTask[c.taskID]; earlier != nil && c.attempt <= earlier.attempt {
+		return errDuplicate
+	}
+	if !s.hasRoom(c) {
+		return errFull
+	}
+	s.accept(c)
+	s.makeReady(c)
+	return nil
+}
+
+func (s *scheduler) enterInOrder(q *callerQueue, c *call) error {
+	switch {
+	case c.seq < q.next, q.skipped.contains(c.seq):
+		return fmt.Errorf("%w: %d, the next one is %d", errStale, c.seq, q.next)
+	case q.pending[c.seq] != nil:
+		return errDuplicate
+	case !s.hasRoom(c):
+		s.skip(q, c.seq)
+		return errFull
+	}
+	s.accept(c)
+	q.active++
+	q.pending[c.seq] = c
+	return nil
+}
+
+func (s *scheduler) enterRetry(q *callerQueue, c *call) error {
+	if last, ok := q.retried[c.seq]; ok && c.attempt <= last {
+		return errDuplicate
+	}
+	if !s.hasRoom(c) || len(q.skipped) >= s.limits.gaps {
+		return errFull // the number stays open for another attempt
+	}
+	if earlier := q.pending[c.seq]; earlier != nil {
+		delete(q.pending, c.seq)
+		s.refuse(q, earlier, fmt.Errorf("%w: attempt %d replaces it", errStale, c.attempt))
+	}
+	if len(q.retried) >= s.limits.gaps {
+		oldest := c.seq
+		for seq := range q.retried {
+			oldest = min(oldest, seq)
+		}
+		delete(q.retried, oldest)
+	}
+	q.retried[c.seq] = c.attempt
+	if c.seq >= q.next {
+		q.skipped.add(c.seq)
+	}
+	s.accept(c)
+	q.active++
+	s.makeReady(c)
+	return nil
+}
+
+// skip marks the number of a call that will not run, so that those behind it do not wait for it. With too many gaps it
+// stays missing, and they wait as for one that was lost.
+func (s *scheduler) skip(q *callerQueue, seq int64) {
+	if len(q.skipped) < s.limits.gaps || q.skipped.contains(seq-1) || q.skipped.contains(seq+1) {
+		q.skipped.add(seq)
+	}
+}
+
+// hasRoom: a call that can run at once is never too many.
+func (s *scheduler) hasRoom(c *call) bool {
+	if s.running < s.slots && s.waiting == 0 {
+		return true
+	}
+	return s.waiting < s.limits.waiting && s.waitingBytes+c.size <= s.limits.waitingBytes
+}
+
+func (s *scheduler) accept(c *call) {
+	s.waiting++
+	s.waitingBytes += c.size
+	if c.taskID != "" {
+		s.byTask[c.taskID] = c
+	}
+}
+
+// advance moves on in the sequence of a caller as far as it goes, and sees to the timer for what is missing.
+func (s *scheduler) advance(caller string, q *callerQueue) {
+	for {
+		q.next = q.skipped.pass(q.next)
+		c := q.pending[q.next]
+		if c == nil {
+			break
+		}
+		delete(q.pending, q.next)
+		q.next++
+		s.makeReady(c)
+	}
+	waits := len(q.pending) > 0
+	if q.hole != nil && (!waits || q.missing != q.next) {
+		q.hole.Stop()
+		q.hole = nil
+	}
+	if waits && q.hole == nil {
+		missing := q.next
+		q.missing = missing
+		q.hole = time.AfterFunc(s.limits.reorder, func() { s.giveUp(caller, q, missing) })
+	}
+}
+
+// giveUp ends the wait for a missing number. The timer may have fired just before it was stopped, hence the checks.
+func (s *scheduler) giveUp(caller string, q *callerQueue, missing int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || q.hole == nil || q.missing != missing {
+		return
+	}
+	last := missing
+	for seq := range q.pending {
+		last = max(last, seq)
+	}
+	s.refusePending(q, math.MaxInt64, fmt.Errorf("%w: %d, waited for %v", errHole, missing, s.limits.reorder))
+	q.next = last + 1
+	s.advance(caller, q)
+}
+
+// refusePending refuses what waits for its turn with a number below limit, lowest first.
+func (s *scheduler) refusePending(q *callerQueue, limit int64, why error) {
+	var seqs []int64
+	for seq := range q.pending {
+		if seq < limit {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	for _, seq := range seqs {
+		c := q.pending[seq]
+		delete(q.pending, seq)
+		s.refuse(q, c, why)
+	}
+}
+
+// refuse ends a call that waits. q is nil for an unordered one.
+func (s *scheduler) refuse(q *callerQueue, c *call, why error) {
+	c.state = callRefused
+	s.stopWaiting(c)
+	s.forget(c)
+	if q != nil {
+		q.active--
+	}
+	c.granted <- why
+}
+
+func (s *scheduler) makeReady(c *call) {
+	c.state = callReady
+	s.ready = append(s.ready, c)
+	s.dispatch()
+}
+
+func (s *scheduler) dispatch() {
+	for s.running < s.slots && len(s.ready) > 0 {
+		c := s.ready[0]
+		s.ready[0] = nil
+		s.ready = s.ready[1:]
+		if c.state != callReady {
+			continue
+		}
+		c.state = callRunning
+		s.stopWaiting(c)
+		s.running++
+		c.granted <- nil
+	}
+}
+
+func (s *scheduler) stopWaiting(c *call) {
+	s.waiting--
+	s.waitingBytes -= c.size
+}
+
+func (s *scheduler) forget(c *call) {
+	if s.byTask[c.taskID] == c {
+		delete(s.byTask, c.taskID)
+	}
+}
+
+// leave gives the slot of a call back.
+func (s *scheduler) leave(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	s.executed++
+	s.forget(c)
+	if q := s.callers[c.caller]; q != nil {
+		q.active--
+	}
+	s.dispatch()
+}
+
+// cancelTask asks a running call to stop, and refuses one that waits. It tells which of the two it met.
+func (s *scheduler) cancelTask(taskID string) (running, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.byTask[taskID]
+	if c == nil {
+		return false, false
+	}
+	q := s.callers[c.caller]
+	switch c.state {
+	case callRunning, callCancelled:
+		c.state = callCancelled
+		c.cancel()
+		return true, true
+	case callWaiting:
+		delete(q.pending, c.seq)
+		s.skip(q, c.seq)
+	}
+	s.refuse(q, c, errCancelled)
+	if q != nil {
+		s.advance(c.caller, q)
+	}
+	return false, true
+}
+
+// wasCancelled tells whether cancelTask reached a call that has a slot.
+func (s *scheduler) wasCancelled(c *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.state == callCancelled
+}
+
+// close refuses what waits and what comes. Calls that run go on.
+func (s *scheduler) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	for _, c := range s.ready {
+		if c != nil && c.state == callReady {
+			s.refuse(s.callers[c.caller], c, errExiting)
+		}
+	}
+	s.ready = nil
+	for _, q := range s.callers {
+		if q.hole != nil {
+			q.hole.Stop()
+			q.hole = nil
+		}
+		s.refusePending(q, math.MaxInt64, errExiting)
+	}
+}
+
+// queue returns the sequence of a caller. When there are too many, the one unused for longest is forgotten, which
+// starts again at 0 when it comes back; a caller with calls here never is.
+func (s *scheduler) queue(caller string) (*callerQueue, error) {
+	s.clock++
+	if q := s.callers[caller]; q != nil {
+		q.lastUse = s.clock
+		return q, nil
+	}
+	if len(s.callers) >= s.limits.callers {
+		victim, oldest := "", s.clock
+		for name, q := range s.callers {
+			if q.active == 0 && q.lastUse < oldest {
+				victim, oldest = name, q.lastUse
+			}
+		}
+		if oldest == s.clock {
+			return nil, fmt.Errorf("%w: %d callers at once", errFull, len(s.callers))
+		}
+		delete(s.callers, victim)
+	}
+	q := &callerQueue{pending: make(map[int64]*call), retried: make(map[int64]int32), lastUse: s.clock}
+	s.callers[caller] = q
+	return q, nil
+}
+
+// load is a snapshot for GetCoreWorkerStats.
+func (s *scheduler) load() (running, waiting, executed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running, s.waiting, s.executed
+}

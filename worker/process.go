@@ -1,0 +1,232 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/rayletipc"
+)
+
+const (
+	// graceTime is how long methods that run may take to notice that their context has ended.
+	graceTime = 2 * time.Second
+	// goodbyeTime is how long the raylet may take to answer our goodbye.
+	goodbyeTime = 2 * time.Second
+	// maxMessage is what Ray allows a gRPC message to have, in bytes.
+	maxMessage = 512 << 20
+	// bufferSize of a connection, in bytes: an actor has few and small messages, and there may be thousands of actors
+	// on a node. Larger messages only take more system calls.
+	bufferSize = 8 << 10
+	// pingPause: Ray's callers ping more often than gRPC allows by default, and would be disconnected.
+	pingPause = 5 * time.Second
+)
+
+// process is one life of a worker: it registers with the raylet, serves, and says goodbye.
+type process struct {
+	launch   *launch
+	registry *registry
+	limits   limits
+	log      *slog.Logger
+	// captureOutput is called once, before the actor is constructed.
+	captureOutput func(jobID []byte, class string) error
+
+	raylet *raylet
+	server *grpc.Server
+	exits  chan exitRequest
+	ended  chan struct{}
+	tasks  sync.WaitGroup // the goroutines of run
+}
+
+func newProcess(l *launch, r *registry, log *slog.Logger) *process {
+	return &process{
+		launch: l, registry: r, limits: defaultLimits, log: log,
+		captureOutput: func(jobID []byte, class string) error { return captureOutput(l.logDir, l.workerID, jobID, class) },
+		exits:         make(chan exitRequest, 1), ended: make(chan struct{}),
+	}
+}
+
+// run serves until the process has to end, and returns its exit code. What it started may still run then; shutdown
+// ends that, where the process itself does not. The end of ctx is a request to exit, as SIGTERM is.
+func (p *process) run(ctx context.Context) int {
+	defer close(p.ended)
+	actorCtx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	started := time.Now()
+	core, listener, err := p.register(ctx, actorCtx)
+	if err != nil {
+		p.log.Error("worker cannot start", "error", err)
+		return 1
+	}
+	p.server = grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize), grpc.SharedWriteBuffer(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingPause, PermitWithoutStream: true}),
+	)
+	corepb.RegisterCoreWorkerServiceServer(p.server, core)
+	served := make(chan error, 1)
+	p.tasks.Go(func() { served <- p.server.Serve(listener) })
+	if err := p.raylet.announce(core.port); err != nil {
+		p.log.Error("worker cannot start", "error", err)
+		return 1
+	}
+	address := &corepb.Address{NodeId: core.nodeID, IpAddress: core.nodeIP, Port: core.port, WorkerId: core.workerID}
+	p.tasks.Go(func() {
+		if err := addWorkerInfo(actorCtx, p.launch, address, started); err != nil && actorCtx.Err() == nil {
+			p.log.Warn("Ray's state API will not list this worker", "error", err)
+		}
+	})
+	gone := make(chan error, 1)
+	p.tasks.Go(func() { gone <- p.raylet.watch() })
+	return p.serve(ctx, core, cancel, served, gone)
+}
+
+// register opens the connection to the raylet and the port that the raylet assigns.
+func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.Listener, error) {
+	var err error
+	if p.raylet, err = dialRaylet(ctx, p.launch.raylet); err != nil {
+		return nil, nil, err
+	}
+	reply, err := p.raylet.register(&rayletipc.RegisterClientRequest{
+		WorkerType: rayletipc.WorkerTypeWorker, WorkerID: p.launch.workerID, PID: int64(os.Getpid()), JobID: p.launch.jobID,
+		RuntimeEnvHash: p.launch.runtimeEnvHash, Language: rayletipc.LanguagePython, IP: p.launch.nodeIP,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(listenHost(p.launch.nodeIP), strconv.Itoa(int(reply.Port))))
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen on the port that the raylet assigned: %w", err)
+	}
+	return &coreWorker{
+		registry: p.registry, limits: p.limits, log: p.log,
+		workerID: p.launch.workerID, nodeID: reply.NodeID, nodeIP: p.launch.nodeIP, port: int32(listener.Addr().(*net.TCPAddr).Port),
+		ctx: actorCtx, created: p.raylet.actorCreated, captureOutput: p.captureOutput, exit: p.requestExit, ended: p.ended,
+	}, listener, nil
+}
+
+// listenHost: like Ray's own workers, on all interfaces, unless the node has only the loopback one.
+func listenHost(nodeIP string) string {
+	if ip, err := netip.ParseAddr(nodeIP); err == nil && ip.IsLoopback() {
+		return nodeIP
+	}
+	return ""
+}
+
+// requestExit never blocks. The first request counts, but a forced one is not kept waiting by it.
+func (p *process) requestExit(req exitRequest) {
+	for {
+		select {
+		case p.exits <- req:
+			return
+		default:
+		}
+		if !req.force {
+			return
+		}
+		select { // make room: what is there is not forced, or as good as this one
+		case <-p.exits:
+		default:
+		}
+	}
+}
+
+// serve waits for a reason to end and goes through the end.
+func (p *process) serve(ctx context.Context, core *coreWorker, cancel context.CancelFunc, served, gone <-chan error) int {
+	var (
+		leaving *exitRequest
+		drained chan struct{}    // closed when no RPC is left
+		timeout <-chan time.Time // of what is being waited for
+		asked   = ctx.Done()     // SIGTERM
+	)
+	leave := func(req exitRequest) {
+		leaving, asked = &req, nil
+		p.log.Info("worker exits", "type", req.exitType, "detail", req.detail)
+		if a := core.current(); a != nil {
+			a.calls.close()
+		}
+		cancel()
+		drained = make(chan struct{})
+		if req.exception != nil {
+			close(drained) // the creation task is not answered, so there is nothing to wait for
+			return
+		}
+		timeout = time.After(graceTime)
+		p.tasks.Go(func() { p.server.GracefulStop(); close(drained) })
+	}
+	goodbye := func() error {
+		drained, timeout = nil, time.After(goodbyeTime)
+		return p.raylet.disconnect(leaving.exitType, leaving.detail, leaving.exception)
+	}
+	for {
+		select {
+		case <-asked:
+			leave(exitRequest{exitType: corepb.WorkerExitType_INTENDED_SYSTEM_EXIT, detail: "Worker exits on SIGTERM."})
+		case req := <-p.exits:
+			if req.force {
+				p.log.Info("worker exits at once", "type", req.exitType, "detail", req.detail)
+				// So that Ray does not report a crash. If it fails, the raylet sees the socket close.
+				_ = p.raylet.disconnect(req.exitType, req.detail, nil)
+				return 1
+			}
+			if leaving == nil {
+				leave(req)
+			}
+		case <-drained:
+			if err := goodbye(); err != nil {
+				p.log.Error("no goodbye to the raylet", "error", err)
+				return 1
+			}
+		case <-timeout:
+			if drained == nil {
+				p.log.Warn("the raylet did not answer the goodbye", "waited", goodbyeTime)
+				return 1
+			}
+			p.log.Warn("methods still run", "waited", graceTime)
+			if err := goodbye(); err != nil {
+				p.log.Error("no goodbye to the raylet", "error", err)
+				return 1
+			}
+		case err := <-gone:
+			if leaving != nil && errors.Is(err, errDisconnected) {
+				return exitCode(leaving)
+			}
+			p.log.Error("worker exits at once", "error", err)
+			return 1
+		case err := <-served:
+			if leaving == nil {
+				p.log.Error("worker exits at once: it cannot serve", "error", err)
+				return 1
+			}
+			served = nil
+		}
+	}
+}
+
+func exitCode(req *exitRequest) int {
+	if req.exception != nil {
+		return 1
+	}
+	return 0
+}
+
+// shutdown frees what run left behind, for a process that lives on, and waits for it.
+func (p *process) shutdown() {
+	if p.server != nil {
+		p.server.Stop()
+	}
+	if p.raylet != nil {
+		_ = p.raylet.conn.Close()
+	}
+	p.tasks.Wait()
+}

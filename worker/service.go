@@ -1,0 +1,382 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+)
+
+// coreWorker serves CoreWorkerService: it hosts at most one actor.
+type coreWorker struct {
+	corepb.UnimplementedCoreWorkerServiceServer
+
+	registry *registry
+	limits   limits
+	log      *slog.Logger
+	workerID []byte
+	nodeID   []byte
+	nodeIP   string
+	port     int32
+
+	// ctx ends when the process is about to exit; methods see it.
+	ctx context.Context
+	// created tells the raylet that the actor is there.
+	created func() error
+	// captureOutput directs the output of the process to the files of the job, before the constructor runs.
+	captureOutput func(jobID []byte, class string) error
+	// exit asks the process to end. It does not wait.
+	exit func(exitRequest)
+	// ended is closed when the process has said goodbye to the raylet.
+	ended <-chan struct{}
+
+	mu          sync.Mutex // guards the fields below
+	constructed bool       // or being constructed: a process gets one actor, once
+	actor       *actor     // nil until its constructor has returned
+}
+
+type actor struct {
+	id      []byte
+	jobID   []byte
+	class   string
+	methods instance
+	calls   *scheduler
+}
+
+// exitRequest says why the process should end.
+type exitRequest struct {
+	exitType  corepb.WorkerExitType
+	detail    string
+	exception []byte // of a failed constructor
+	force     bool   // without waiting for methods that run
+}
+
+// The methods that Ray gives to every actor and that a Go actor has too: one answers as soon as the actor is there, the
+// other ends it for good after the calls before it.
+const (
+	readyMethod     = "__ray_ready__"
+	terminateMethod = "__ray_terminate__"
+)
+
+func (w *coreWorker) current() *actor {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.actor
+}
+
+// PushTask creates the actor or runs one of its methods.
+func (w *coreWorker) PushTask(ctx context.Context, req *corepb.PushTaskRequest) (*corepb.PushTaskReply, error) {
+	if err := w.checkRecipient(ctx, req.GetIntendedWorkerId()); err != nil {
+		return nil, err
+	}
+	spec := req.GetTaskSpec()
+	if len(spec.GetTaskId()) != taskIDSize {
+		return nil, invalid(ctx, fmt.Sprintf("a task id has %d bytes, not %d", taskIDSize, len(spec.GetTaskId())))
+	}
+	switch spec.GetType() {
+	case corepb.TaskType_ACTOR_CREATION_TASK:
+		return w.createActor(ctx, spec)
+	case corepb.TaskType_ACTOR_TASK:
+		return w.callActor(ctx, req)
+	default:
+		// As an answer, not as a failure, so that Ray does not try it again on other workers.
+		return w.failure(spec, spec.GetName(), errors.New("this worker is a Go program and runs actors only: set "+
+			"py_executable in the runtime_env of the actor, not of the job or of a task"))
+	}
+}
+
+func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*corepb.PushTaskReply, error) {
+	w.mu.Lock()
+	again := w.constructed
+	w.constructed = true
+	w.mu.Unlock()
+	if again {
+		return nil, invalid(ctx, "this process has an actor already")
+	}
+	creation := spec.GetActorCreationTaskSpec()
+	className := spec.GetFunctionDescriptor().GetPythonFunctionDescriptor().GetClassName()
+	if err := w.captureOutput(spec.GetJobId(), className); err != nil {
+		w.log.Warn("output stays where the raylet's goes", "error", err)
+	}
+	methods, err := guarded(func() (instance, error) {
+		class, err := w.registry.find(className)
+		if err != nil {
+			return nil, err
+		}
+		args, err := parseArgs(spec.GetArgs())
+		if err != nil {
+			return nil, err
+		}
+		return class.construct(w.ctx, args)
+	})
+	if err != nil {
+		return nil, w.constructorFailed(className, err)
+	}
+	a := &actor{
+		id: creation.GetActorId(), jobID: spec.GetJobId(), class: className, methods: methods,
+		calls: newScheduler(!allowsOutOfOrder(creation), int(creation.GetMaxConcurrency()), w.limits),
+	}
+	w.mu.Lock()
+	w.actor = a
+	w.mu.Unlock()
+	if err := w.created(); err != nil {
+		w.exit(exitRequest{exitType: corepb.WorkerExitType_SYSTEM_ERROR, detail: err.Error(), force: true})
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
+	w.log.Info("actor created", "class", className, "name", creation.GetName(), "namespace", creation.GetRayNamespace(),
+		"actor_id", fmt.Sprintf("%x", a.id), "max_concurrency", creation.GetMaxConcurrency())
+	return &corepb.PushTaskReply{}, nil
+}
+
+// constructorFailed ends the process with the error and never answers the creation task: the GCS takes any answer, an
+// application error too, for success, and callers would then talk to an actor that is not there.
+func (w *coreWorker) constructorFailed(class string, err error) error {
+	text := errorText(err)
+	exception, encodeErr := w.raiser(class + ".__init__").constructorError(text)
+	if encodeErr != nil {
+		text += "\n" + encodeErr.Error()
+	}
+	w.log.Error("constructor failed", "class", class, "error", text)
+	w.exit(exitRequest{
+		exitType: corepb.WorkerExitType_USER_ERROR,
+		detail: "Worker exits because there was an exception in the initialization method of the Go actor " + class +
+			". Fix the exceptions from the initialization to resolve the issue. " + text,
+		exception: exception,
+	})
+	<-w.ended
+	return status.Error(codes.Unavailable, "worker: the constructor failed and the process has ended")
+}
+
+func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest) (*corepb.PushTaskReply, error) {
+	spec := req.GetTaskSpec()
+	a := w.current()
+	if a == nil {
+		return nil, invalid(ctx, "no actor lives in this process")
+	}
+	if id := spec.GetActorTaskSpec().GetActorId(); !bytes.Equal(id, a.id) {
+		return nil, invalid(ctx, fmt.Sprintf("mismatched ActorID: the task is for %x, this is %x", id, a.id))
+	}
+	callerID := spec.GetCallerAddress().GetWorkerId()
+	if len(callerID) != workerIDSize {
+		return nil, invalid(ctx, fmt.Sprintf("the caller's worker id has %d bytes, not %d", len(callerID), workerIDSize))
+	}
+	// The context outlives the RPC: Ray runs what it has accepted.
+	callCtx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
+	c := &call{
+		taskID: string(spec.GetTaskId()), caller: string(callerID) + spec.GetConcurrencyGroupName(),
+		seq: req.GetSequenceNumber(), attempt: spec.GetAttemptNumber(), size: argsSize(spec.GetArgs()),
+		cancel: cancel, granted: make(chan error, 1),
+	}
+	if err := a.calls.enter(c, req.GetClientProcessedUpTo()); err != nil {
+		return nil, refusal(ctx, err)
+	}
+	if err := <-c.granted; err != nil {
+		return nil, refusal(ctx, err)
+	}
+	defer a.calls.leave(c)
+
+	method := spec.GetFunctionDescriptor().GetPythonFunctionDescriptor().GetFunctionName()
+	// Encoded before the slot is given back, for the result may share memory with the actor.
+	values, err := guarded(func() ([]value, error) { return w.run(callCtx, a, method, spec) })
+	switch {
+	case err == nil:
+		r := reply(spec, values)
+		if method == terminateMethod {
+			r.WorkerExiting = true
+			w.exit(exitRequest{exitType: corepb.WorkerExitType_INTENDED_USER_EXIT, detail: "Worker exits by an user request."})
+		}
+		return r, nil
+	case a.calls.wasCancelled(c):
+		text := "Task was cancelled. " + errorText(err)
+		v, err := cancelledError(text)
+		if err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+		return errorReply(spec, v, text), nil
+	default:
+		return w.failure(spec, a.class+"."+method, err)
+	}
+}
+
+func (w *coreWorker) run(ctx context.Context, a *actor, method string, spec *corepb.TaskSpec) ([]value, error) {
+	if flag(spec, 30) || flag(spec, 34) { // returns_dynamic, streaming_generator
+		return nil, errors.New("a Go actor does not stream return values: num_returns has to be a number")
+	}
+	args, err := parseArgs(spec.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	if method == readyMethod || method == terminateMethod {
+		return encodeResults(nil, spec.GetNumReturns())
+	}
+	f := a.methods[method]
+	if f == nil {
+		return nil, fmt.Errorf("the Go actor class %s has no method %q", a.class, method)
+	}
+	result, err := f(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return encodeResults(result, spec.GetNumReturns())
+}
+
+// failure answers a task with an exception.
+func (w *coreWorker) failure(spec *corepb.TaskSpec, function string, err error) (*corepb.PushTaskReply, error) {
+	text := errorText(err)
+	v, err := w.raiser(function).methodError(text)
+	if err != nil {
+		return nil, status.Error(codes.Internal, text+"\n"+err.Error())
+	}
+	return errorReply(spec, v, text), nil
+}
+
+func (w *coreWorker) raiser(function string) raiser {
+	return raiser{function: function, pid: os.Getpid(), ip: w.nodeIP}
+}
+
+// KillActor ends the process.
+func (w *coreWorker) KillActor(ctx context.Context, req *corepb.KillActorRequest) (*corepb.KillActorReply, error) {
+	var id []byte
+	if a := w.current(); a != nil {
+		id = a.id
+	}
+	if !bytes.Equal(req.GetIntendedActorId(), id) {
+		return nil, invalid(ctx, fmt.Sprintf("mismatched ActorID: ignoring KillActor for %x, this is %x", req.GetIntendedActorId(), id))
+	}
+	w.exit(exitRequest{
+		exitType: corepb.WorkerExitType_INTENDED_SYSTEM_EXIT, force: req.GetForceKill(),
+		detail: "Worker exits because the actor is killed.",
+	})
+	return &corepb.KillActorReply{}, nil
+}
+
+// Exit ends the process when it is forced to or when nothing lives in it.
+func (w *coreWorker) Exit(_ context.Context, req *corepb.ExitRequest) (*corepb.ExitReply, error) {
+	w.mu.Lock()
+	idle := !w.constructed
+	w.mu.Unlock()
+	if !idle && !req.GetForceExit() {
+		return &corepb.ExitReply{Success: false}, nil
+	}
+	w.exit(exitRequest{
+		exitType: corepb.WorkerExitType_INTENDED_SYSTEM_EXIT,
+		detail:   "Worker exits because the raylet asked it to.",
+	})
+	return &corepb.ExitReply{Success: true}, nil
+}
+
+// CancelTask asks a method that runs to stop, by its context, or drops a call that waits. Success means that the
+// method was asked, not that it has ended; one that ignores its context runs to its end.
+func (w *coreWorker) CancelTask(_ context.Context, req *corepb.CancelTaskRequest) (*corepb.CancelTaskReply, error) {
+	a := w.current()
+	if a == nil || req.GetForceKill() { // which Ray does not offer for actors, as it would take all callers' calls along
+		return &corepb.CancelTaskReply{}, nil
+	}
+	running, found := a.calls.cancelTask(string(req.GetIntendedTaskId()))
+	return &corepb.CancelTaskReply{RequestedTaskRunning: running, AttemptSucceeded: found}, nil
+}
+
+// GetCoreWorkerStats describes the process to the raylet.
+func (w *coreWorker) GetCoreWorkerStats(ctx context.Context, req *corepb.GetCoreWorkerStatsRequest) (*corepb.GetCoreWorkerStatsReply, error) {
+	if err := w.checkRecipient(ctx, req.GetIntendedWorkerId()); err != nil {
+		return nil, err
+	}
+	stats := &corepb.CoreWorkerStats{
+		IpAddress: w.nodeIP, Port: int64(w.port), WorkerId: w.workerID, Pid: uint32(os.Getpid()),
+		Language: corepb.Language_PYTHON, WorkerType: corepb.WorkerType_WORKER,
+	}
+	if a := w.current(); a != nil {
+		running, waiting, executed := a.calls.load()
+		stats.ActorId, stats.JobId = a.id, a.jobID
+		stats.NumRunningTasks, stats.TaskQueueLength, stats.NumExecutedTasks = int64(running), int32(waiting), int32(executed)
+	}
+	return &corepb.GetCoreWorkerStatsReply{CoreWorkerStats: stats}, nil
+}
+
+// NumPendingTasks counts tasks that this process submitted: none.
+func (w *coreWorker) NumPendingTasks(context.Context, *corepb.NumPendingTasksRequest) (*corepb.NumPendingTasksReply, error) {
+	return &corepb.NumPendingTasksReply{}, nil
+}
+
+// LocalGC gives unused memory back to the system.
+func (w *coreWorker) LocalGC(context.Context, *corepb.LocalGCRequest) (*corepb.LocalGCReply, error) {
+	debug.FreeOSMemory()
+	return &corepb.LocalGCReply{}, nil
+}
+
+// RayletNotifyGCSRestart needs nothing done: this process keeps no connection to the GCS.
+func (w *coreWorker) RayletNotifyGCSRestart(context.Context, *corepb.RayletNotifyGCSRestartRequest) (*corepb.RayletNotifyGCSRestartReply, error) {
+	return &corepb.RayletNotifyGCSRestartReply{}, nil
+}
+
+// checkRecipient refuses an RPC for a worker that had this address before.
+func (w *coreWorker) checkRecipient(ctx context.Context, intended []byte) error {
+	if bytes.Equal(intended, w.workerID) {
+		return nil
+	}
+	return invalid(ctx, fmt.Sprintf("mismatched WorkerID: ignoring RPC for worker %x, this is %x", intended, w.workerID))
+}
+
+// refusal is what the caller of a method sees when the scheduler did not run it.
+func refusal(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, errFull):
+		return status.Error(codes.ResourceExhausted, "worker: "+err.Error())
+	case errors.Is(err, errExiting):
+		return status.Error(codes.Unavailable, "worker: "+err.Error())
+	case errors.Is(err, errCancelled):
+		return rayStatus(ctx, "SchedulingCancelled", err.Error())
+	default:
+		return invalid(ctx, err.Error())
+	}
+}
+
+func invalid(ctx context.Context, text string) error { return rayStatus(ctx, "Invalid", text) }
+
+// rayStatus is how Ray's own workers send a status: ABORTED, the name of the code as the message, and the text where
+// gRPC has the details. The prefix keeps the text from being taken for a google.rpc.Status by a gRPC library: its
+// first byte has a wire type that does not exist.
+func rayStatus(ctx context.Context, code, text string) error {
+	// This fails only outside of a handler, and then nobody reads the trailer.
+	_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-status-details-bin", "worker: "+text))
+	return status.Error(codes.Aborted, code)
+}
+
+// allowsOutOfOrder reads allow_out_of_order_execution, which drivers set for asyncio actors and where max_concurrency
+// is above 1.
+func allowsOutOfOrder(creation *corepb.ActorCreationTaskSpec) bool { return flag(creation, 13) }
+
+// flag reads a boolean field that our slim messages do not declare.
+func flag(m proto.Message, field protowire.Number) bool {
+	set := false
+	for rest := m.ProtoReflect().GetUnknown(); len(rest) > 0; {
+		number, wireType, n := protowire.ConsumeTag(rest)
+		if n < 0 {
+			return set
+		}
+		if number == field && wireType == protowire.VarintType {
+			v, _ := protowire.ConsumeVarint(rest[n:])
+			set = v != 0
+		}
+		size := protowire.ConsumeFieldValue(number, wireType, rest[n:])
+		if size < 0 {
+			return set
+		}
+		rest = rest[n+size:]
+	}
+	return set
+}
