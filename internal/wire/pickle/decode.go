@@ -11,7 +11,8 @@ type Options struct {
 	// Persistent turns the id of a PERSID (a string) or BINPERSID (any decoded form) into the value that takes its
 	// place. Nil: such a pickle is an error. An error of the hook ends Unmarshal, which wraps it. If the hook returns a
 	// container of this package, the rest of the pickle may change it: return a fresh one, or a type of your own. The
-	// nesting of id is bounded by MaxDepth; it may contain itself only in an error.
+	// rest may change id too: take from it what is needed during the call, when it has no cycles and at most MaxDepth
+	// levels.
 	Persistent func(id any) (any, error)
 	// MaxDepth bounds how many containers (an Object and its Args count as two) may nest. Default 200.
 	MaxDepth int
