@@ -1,0 +1,197 @@
+package rayhead
+
+import (
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+//go:embed guard.py
+var guardScript []byte
+
+const (
+	guardFile = "seedcore_guard.py"
+	// A unix socket's path holds 107 bytes, and Ray's longest name below its temporary directory is
+	// /session_YYYY-MM-DD_HH-MM-SS_ffffff_PPPPPPP/sockets/ and some 16 more.
+	maxTempDir = 38
+)
+
+// launch starts the guard, and through it `ray start`.
+func launch(cfg Config) (_ *Head, err error) {
+	h := &Head{logger: cfg.Logger, output: newLastLines(cfg.Output), done: make(chan struct{})}
+	if h.logger == nil {
+		h.logger = slog.New(slog.DiscardHandler)
+	}
+	if h.python, err = findPython(cfg.Python); err != nil {
+		return nil, err
+	}
+	memory := cfg.ObjectStoreMemory
+	switch {
+	case memory == 0:
+		memory = defaultObjectStoreMemory
+	case memory < minObjectStoreMemory:
+		return nil, fmt.Errorf("rayhead: Config.ObjectStoreMemory is %d bytes, Ray needs at least %d", memory, int64(minObjectStoreMemory))
+	}
+	if h.ports, h.release, err = reservePorts(cfg.Ports, cfg.Dashboard); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			h.cleanUp()
+		}
+	}()
+	if err = h.makeTempDir(cfg.TempDir); err != nil {
+		return nil, err
+	}
+	h.name = "head-" + strings.ToLower(rand.Text()[:10])
+	h.nodeIP = "127.0.0.1"
+
+	h.cmd = exec.Command(h.python, append(h.guardArgs(), h.rayArgs(cfg, memory)...)...)
+	h.cmd.Dir = h.tempDir // not in the caller's directory: a module there could shadow one of Ray's
+	h.cmd.Env = append(environment(cfg.Env), h.mark())
+	h.cmd.Stdout = h.output
+	h.cmd.Stderr = h.output
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the owner, who then calls Stop
+	h.cmd.WaitDelay = 2 * time.Second
+	if h.stdin, err = h.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("rayhead: %w", err)
+	}
+	if err = h.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoPython, err)
+	}
+	h.logger.Info("Ray head is starting", "guard", h.cmd.Process.Pid, "temp_dir", h.tempDir)
+	return h, nil
+}
+
+// wait owns the guard: it returns when the guard, and with it the whole head, has ended.
+func (h *Head) wait() {
+	err := h.cmd.Wait()
+	h.sweep()
+	h.cleanUp()
+	h.mu.Lock()
+	asked := h.asked
+	if !asked {
+		h.err = fmt.Errorf("%w (guard: %v); its last output:\n%s", ErrEnded, err, h.output)
+	}
+	h.mu.Unlock()
+	h.logger.Info("Ray head has ended", "asked", asked)
+	close(h.done)
+}
+
+func (h *Head) cleanUp() {
+	h.release()
+	if h.ownedTemp {
+		_ = os.RemoveAll(h.tempDir) // the guard did this already, unless it was killed
+	}
+}
+
+func (h *Head) guardArgs() []string {
+	remove := "0"
+	if h.ownedTemp {
+		remove = "1"
+	}
+	return []string{
+		"-I", "-S", filepath.Join(h.tempDir, guardFile),
+		h.tempDir, remove, strconv.FormatFloat(grace.Seconds(), 'f', -1, 64),
+	}
+}
+
+func (h *Head) rayArgs(cfg Config, memory int64) []string {
+	args := []string{
+		// Not the `ray` script: its first line names the interpreter by a path that a moved environment has lost.
+		h.python, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+		"--log-style", "record", "--log-color", "false",
+		"--node-ip-address", h.nodeIP,
+		"--node-name", h.name,
+		"--port", strconv.Itoa(h.ports.GCS),
+		"--ray-client-server-port", strconv.Itoa(h.ports.Client),
+		"--dashboard-agent-listen-port", "0", // any: the fixed default is taken when a second head runs
+		"--object-store-memory", strconv.FormatInt(memory, 10),
+		"--temp-dir", h.tempDir,
+		"--include-dashboard", strconv.FormatBool(cfg.Dashboard),
+	}
+	if cfg.Dashboard {
+		args = append(args, "--dashboard-host", h.nodeIP, "--dashboard-port", strconv.Itoa(h.ports.Dashboard))
+	}
+	if cfg.NumCPUs > 0 {
+		args = append(args, "--num-cpus", strconv.Itoa(cfg.NumCPUs))
+	}
+	return args
+}
+
+// environment is what the head's processes see. Ray's variables of the caller speak of another cluster (RAY_ADDRESS,
+// RAY_REDIS_ADDRESS), so they are not inherited.
+func environment(extra []string) []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "RAY_") {
+			env = append(env, entry)
+		}
+	}
+	env = append(
+		env,
+		"RAY_USAGE_STATS_ENABLED=0",
+		"RAY_AUTH_MODE=disabled", // else a token file in the home directory would turn it on
+		// Without this, Ray takes 127.0.0.1 for the address of an interface and listens to the whole network.
+		"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0",
+		// On SIGTERM do not wait up to 30 seconds for the actors to leave the node.
+		"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0",
+	)
+	return append(env, extra...)
+}
+
+func findPython(python string) (string, error) {
+	if python == "" {
+		return "", fmt.Errorf("%w: Config.Python is empty; `make setup` makes .venv/bin/python", ErrNoPython)
+	}
+	path, err := exec.LookPath(python)
+	if err != nil {
+		return "", fmt.Errorf("%w: Config.Python: %w; `make setup` makes .venv/bin/python", ErrNoPython, err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", fmt.Errorf("%w: Config.Python: %w", ErrNoPython, err)
+	}
+	return path, nil
+}
+
+// makeTempDir makes the temporary directory and puts the guard's script there.
+func (h *Head) makeTempDir(wanted string) (err error) {
+	if wanted == "" {
+		parent := os.TempDir()
+		if len(parent) > maxTempDir-len("/seedcore-0123456789") {
+			parent = "/tmp"
+		}
+		if h.tempDir, err = os.MkdirTemp(parent, "seedcore-"); err != nil {
+			return fmt.Errorf("rayhead: temporary directory: %w", err)
+		}
+		h.ownedTemp = true
+	} else {
+		if h.tempDir, err = filepath.Abs(wanted); err != nil {
+			return fmt.Errorf("rayhead: Config.TempDir: %w", err)
+		}
+		if len(h.tempDir) > maxTempDir {
+			return fmt.Errorf("rayhead: Config.TempDir %q is %d bytes long, at most %d fit: the path of a unix socket is limited", h.tempDir, len(h.tempDir), maxTempDir)
+		}
+		if err = os.MkdirAll(h.tempDir, 0o700); err != nil {
+			return fmt.Errorf("rayhead: Config.TempDir: %w", err)
+		}
+		// An earlier head's would look like ours.
+		if err = os.Remove(filepath.Join(h.tempDir, addressFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("rayhead: Config.TempDir: %w", err)
+		}
+	}
+	if err = os.WriteFile(filepath.Join(h.tempDir, guardFile), guardScript, 0o600); err != nil {
+		return fmt.Errorf("rayhead: temporary directory: %w", err)
+	}
+	return nil
+}
