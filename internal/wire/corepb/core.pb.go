@@ -2916,6 +2916,7 @@ type GcsNodeInfo struct {
 	ResourcesTotal     map[string]float64       `protobuf:"bytes,11,rep,name=resources_total,json=resourcesTotal,proto3" json:"resources_total,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	NodeName           string                   `protobuf:"bytes,12,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
 	IsHeadNode         bool                     `protobuf:"varint,25,opt,name=is_head_node,json=isHeadNode,proto3" json:"is_head_node,omitempty"`
+	SessionDir         string                   `protobuf:"bytes,33,opt,name=session_dir,json=sessionDir,proto3" json:"session_dir,omitempty"` // not in every version
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -2997,6 +2998,13 @@ func (x *GcsNodeInfo) GetIsHeadNode() bool {
 		return x.IsHeadNode
 	}
 	return false
+}
+
+func (x *GcsNodeInfo) GetSessionDir() string {
+	if x != nil {
+		return x.SessionDir
+	}
+	return ""
 }
 
 type GetAllNodeInfoRequest struct {
@@ -3637,7 +3645,7 @@ const file_core_proto_rawDesc = "" +
 	"\x11GetClusterIdReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x02 \x01(\fR\tclusterId\"\xcd\x03\n" +
+	"cluster_id\x18\x02 \x01(\fR\tclusterId\"\xee\x03\n" +
 	"\vGcsNodeInfo\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\fR\x06nodeId\x120\n" +
 	"\x14node_manager_address\x18\x02 \x01(\tR\x12nodeManagerAddress\x12*\n" +
@@ -3646,7 +3654,9 @@ const file_core_proto_rawDesc = "" +
 	"\x0fresources_total\x18\v \x03(\v23.seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntryR\x0eresourcesTotal\x12\x1b\n" +
 	"\tnode_name\x18\f \x01(\tR\bnodeName\x12 \n" +
 	"\fis_head_node\x18\x19 \x01(\bR\n" +
-	"isHeadNode\x1aA\n" +
+	"isHeadNode\x12\x1f\n" +
+	"\vsession_dir\x18! \x01(\tR\n" +
+	"sessionDir\x1aA\n" +
 	"\x13ResourcesTotalEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"#\n" +
