@@ -14,7 +14,8 @@ type Options struct {
 	// rest may change id too: take from it what is needed during the call, when it has no cycles and at most MaxDepth
 	// levels.
 	Persistent func(id any) (any, error)
-	// MaxDepth bounds how many containers (an Object and its Args count as two) may nest. Default 200.
+	// MaxDepth bounds how many containers (an Object and its Args count as two) may nest. Default 200; more than
+	// 100,000 is taken as 100,000, since walking a value takes stack.
 	MaxDepth int
 	// MaxItems bounds how many values the pickle may push, references to earlier ones included. Default 10,000,000.
 	MaxItems int
@@ -40,6 +41,7 @@ func Unmarshal(data []byte, opts Options) (any, error) {
 	if d.maxDepth <= 0 {
 		d.maxDepth = defaultMaxDepth
 	}
+	d.maxDepth = min(d.maxDepth, highestMaxDepth)
 	if d.maxItems <= 0 {
 		d.maxItems = defaultMaxItems
 	}

@@ -8,6 +8,9 @@ const (
 	defaultMaxItems = 10_000_000
 )
 
+// highestMaxDepth keeps the stack of whoever walks a value far from its end, which no program survives.
+const highestMaxDepth = 100_000
+
 func tooDeep(limit int) error {
 	return fmt.Errorf("%w: nested deeper than %d containers, or a container holds itself", ErrLimit, limit)
 }

@@ -2,7 +2,6 @@ package pickle
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -120,8 +119,8 @@ func (d *decoder) decimal(op opcode) (any, error) {
 	switch op {
 	case opFloat:
 		f, err := strconv.ParseFloat(s, 64)
-		if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range is an infinity, in Python too
-			return nil, fmt.Errorf("%w: %.40q is no float", ErrSyntax, s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %.40q is no float that fits 64 bits", ErrSyntax, s)
 		}
 		return f, nil
 	case opInt:
