@@ -37,6 +37,8 @@ var (
 	ErrSessionLost = errors.New("ray: session lost")
 	// ErrStaleSession: a ref or handle was used with another session than the one that made it.
 	ErrStaleSession = errors.New("ray: ref or handle belongs to another session")
+	// ErrReleased: a ref or handle was used after it was released. Nothing was sent.
+	ErrReleased = errors.New("ray: ref or handle was released")
 	// ErrNoClientServer: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
 	// ErrClusterReplaced: another cluster answers at the address than the one that was connected to.
@@ -105,7 +107,8 @@ func SentOf(err error) Sent {
 		return SentYes
 	}
 	for _, before := range []error{
-		ErrNoSuchMethod, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrNoClientServer, ErrUnreachable,
+		ErrNoSuchMethod, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrReleased, ErrNoClientServer,
+		ErrUnreachable,
 	} {
 		if errors.Is(err, before) {
 			return SentNo

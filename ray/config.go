@@ -1,0 +1,78 @@
+package ray
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"time"
+)
+
+// Defaults and bounds of a Session.
+const (
+	// DefaultReconnectGrace is how long a session outlives its connection when Config does not say.
+	DefaultReconnectGrace = 30 * time.Second
+	// DefaultOpenTimeout bounds Open when its context has no deadline.
+	DefaultOpenTimeout = 60 * time.Second
+	// MaxInFlight is how many requests of one session may wait for an answer.
+	MaxInFlight = 10_000
+	// MaxInFlightBytes is how many bytes of arguments and values may wait for an answer in one session.
+	MaxInFlightBytes = 1 << 30
+	// MaxObjectSize is the largest pickled value that a session sends or takes, in bytes.
+	MaxObjectSize = 1 << 30
+)
+
+// Config says which cluster a Session belongs to. The zero value is not usable: Address and Namespace are required.
+type Config struct {
+	// Address is host:port of the Ray Client server, by default port 10001 of the head node. A name is resolved anew for
+	// every connection.
+	Address string
+	// Namespace is the Ray namespace of the session's named actors. Required; it is always sent, and Open fails when Ray
+	// puts the session into another one.
+	Namespace string
+	// ReconnectGrace is how long the cluster keeps the session while it is not connected, rounded up to whole seconds.
+	// Within it a cut connection is resumed and every request still runs exactly once. Zero: DefaultReconnectGrace. It is
+	// no bound on how long a call may take.
+	ReconnectGrace time.Duration
+	// Logger receives cuts and resumptions of the connection. Nil: nothing is logged. Errors that are returned are not
+	// logged.
+	Logger *slog.Logger
+}
+
+// withDefaults checks c and fills in what was left out.
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	switch host, port, err := net.SplitHostPort(c.Address); {
+	case c.Address == "":
+		errs = append(errs, errors.New("address: missing; set host:port of the Ray Client server, such as 127.0.0.1:10001"))
+	case strings.Contains(c.Address, "://"):
+		errs = append(errs, fmt.Errorf("address: %q has a scheme; give host:port alone", c.Address))
+	case err != nil:
+		errs = append(errs, fmt.Errorf("address: %w; give host:port", err))
+	case host == "" || port == "":
+		errs = append(errs, fmt.Errorf("address: %q lacks a host or a port; give host:port", c.Address))
+	}
+	if c.Namespace == "" {
+		errs = append(errs, errors.New("namespace: missing; Ray would make up a new one for every session"))
+	}
+	switch {
+	case c.ReconnectGrace < 0:
+		errs = append(errs, fmt.Errorf("reconnect grace: %v is negative", c.ReconnectGrace))
+	case c.ReconnectGrace > math.MaxInt32*time.Second:
+		errs = append(errs, fmt.Errorf("reconnect grace: %v is too long", c.ReconnectGrace))
+	case c.ReconnectGrace == 0:
+		c.ReconnectGrace = DefaultReconnectGrace
+	default:
+		// The wire carries whole seconds, and zero would switch recovery off.
+		c.ReconnectGrace = (c.ReconnectGrace + time.Second - 1).Truncate(time.Second)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(errs) > 0 {
+		return c, fmt.Errorf("ray: config: %w", errors.Join(errs...))
+	}
+	return c, nil
+}

@@ -1,0 +1,277 @@
+package ray
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
+
+// How long the owner pauses between attempts to resume, if the connection itself is up; it doubles from the first to the
+// second, with jitter. While the connection is down gRPC paces the dialling.
+const (
+	resumePauseMin = 50 * time.Millisecond
+	resumePauseMax = time.Second
+)
+
+// errGrace ends a stream on which nothing came before the server forgot the session.
+var errGrace = errors.New("the connection was not resumed in time")
+
+// run owns the data channel: it opens the stream, and opens it again after every cut, until the session is over. It
+// receives, in this goroutine; a second one per stream sends.
+func (s *Session) run() {
+	defer close(s.stopped)
+	var cutAt time.Time // when the last stream ended on which something came
+	pace := pacer{resumePauseMin, resumePauseMax}
+	for resuming := false; ; resuming = true {
+		heard, err := s.stream(resuming, cutAt.Add(s.cfg.ReconnectGrace))
+		now := time.Now()
+		fresh := heard || !resuming
+		if fresh {
+			cutAt, pace.next = now, resumePauseMin
+		}
+		if last := s.lastWord(err, now.Sub(cutAt)); last != nil {
+			s.end(last)
+			// Nothing uses the connection any more; an error of Close only says that it was closed before.
+			_ = s.conn.Close()
+			return
+		}
+		if fresh {
+			s.cfg.Logger.Warn("connection to the Ray Client server was cut; resuming", "session", s.id, "cause", err)
+		}
+		// An error is the end of s.ctx; the next stream then fails at once.
+		_ = pace.wait(s.ctx)
+	}
+}
+
+// lastWord returns why the session is over, or nil if a stream that ended with err can be resumed. apart is how long ago
+// the connection was cut.
+func (s *Session) lastWord(err error, apart time.Duration) error {
+	switch cause := context.Cause(s.ctx); {
+	case errors.Is(cause, ErrSessionLost):
+		return cause
+	case cause != nil, s.left.Load():
+		return ErrClosed
+	case !s.established.Load(), isTerminal(err):
+		return errLost(describe(err))
+	case apart > s.cfg.ReconnectGrace:
+		return errLost(fmt.Errorf("%w: %v without a connection: %w", errGrace, s.cfg.ReconnectGrace, err))
+	}
+	return nil
+}
+
+// stream runs the data channel once, from opening the stream until it breaks. A stream that resumes the session starts
+// with all that was not answered, and gives up at the deadline if nothing came by then. heard tells whether something
+// came.
+func (s *Session) stream(resuming bool, deadline time.Time) (heard bool, err error) {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
+	// The value must be spelled like Python's.
+	value := "False"
+	if resuming {
+		value = "True"
+	}
+	var alive atomic.Bool // something came on this stream
+	var grace *time.Timer
+	if resuming {
+		grace = time.AfterFunc(time.Until(deadline), func() {
+			if !alive.Load() {
+				cancel(errGrace)
+			}
+		})
+		defer grace.Stop()
+	}
+	fail := func(err error) error {
+		if cause := context.Cause(ctx); cause != nil && s.ctx.Err() == nil {
+			return cause
+		}
+		return err
+	}
+	stream, err := s.data.Datapath(metadata.AppendToOutgoingContext(ctx, "client_id", s.id, "reconnecting", value), grpc.WaitForReady(true))
+	if err != nil {
+		return false, fail(err)
+	}
+	again := s.resume(resuming)
+	sender := make(chan struct{})
+	go func() {
+		defer close(sender)
+		err := s.send(stream, again, func() {
+			// The server takes what is sent, so that it has accepted the stream, even if a long repetition keeps it from
+			// answering.
+			if grace != nil && !alive.Load() {
+				grace.Reset(s.cfg.ReconnectGrace)
+			}
+		})
+		if err != nil {
+			cancel(err)
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		<-sender
+	}()
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			return alive.Load(), fail(err)
+		}
+		if alive.CompareAndSwap(false, true) && resuming {
+			s.reconnects.Add(1)
+			s.cfg.Logger.Info("session resumed", "session", s.id, "resent", len(again))
+		}
+		s.receive(resp)
+	}
+}
+
+// resume returns what a stream that resumes the session sends first.
+func (s *Session) resume(resuming bool) []*request {
+	if !resuming {
+		return nil
+	}
+	again, dropped := s.refs.replay()
+	for _, r := range dropped {
+		r.err = &CallError{Target: r.target, Sent: SentMaybe, Err: context.Canceled}
+		s.out.finish(r)
+	}
+	s.resent.Add(int64(len(again)))
+	// The server says nothing when it accepts a stream. Without an answer to something it could not be told from one that
+	// it never noticed, and a stream may be idle for hours.
+	if s.established.Load() && s.probing.CompareAndSwap(false, true) {
+		probe := &request{
+			target: "resume", internal: true,
+			msg: &raypb.DataRequest{Type: &raypb.DataRequest_ConnectionInfo{ConnectionInfo: &raypb.ConnectionInfoRequest{}}},
+		}
+		probe.absorb = func(*raypb.DataResponse) { s.probing.Store(false) }
+		// Refused only while closing, when the last request is the probe.
+		if s.out.add(probe) != nil {
+			s.probing.Store(false)
+		}
+	}
+	return again
+}
+
+// send is the only sender of a stream: first what is sent again, in ascending order of ids, then what comes. A request of
+// several chunks is never left half sent on a stream that lives, since the server would take the next one for its rest.
+// progress is called after every message.
+func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.DataResponse], again []*request, progress func()) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		var next *request
+		if len(again) > 0 {
+			next, again = again[0], again[1:]
+		} else {
+			due := s.refs.flush(time.Now())
+			ack, r, err := s.out.take()
+			switch {
+			case err != nil:
+				return err
+			case ack != 0:
+				// Acknowledgements have id 0, and no answer.
+				msg := &raypb.DataRequest{Type: &raypb.DataRequest_Acknowledge{Acknowledge: &raypb.AcknowledgeRequest{ReqId: ack}}}
+				if stream.Send(msg) != nil {
+					return nil // the receiver learns why
+				}
+				continue
+			case r == nil:
+				timer.Reset(time.Hour)
+				if !due.IsZero() {
+					timer.Reset(time.Until(due))
+				}
+				select {
+				case <-s.out.wake:
+				case <-timer.C:
+				case <-stream.Context().Done():
+					return nil
+				}
+				continue
+			}
+			s.requests.Add(1)
+			s.refs.taken(r)
+			next = r
+		}
+		if next.last {
+			s.left.Store(true)
+		}
+		for msg := range messages(next.msg, next.from()) {
+			if stream.Send(msg) != nil {
+				return nil
+			}
+			progress()
+		}
+		if next.last {
+			// The server ends the stream when it sees that nothing more will come.
+			return stream.CloseSend()
+		}
+	}
+}
+
+// receive takes one message of the server.
+func (s *Session) receive(resp *raypb.DataResponse) {
+	r := s.out.accept(resp)
+	if r == nil {
+		return
+	}
+	s.answers.Add(1)
+	if r.err == nil && r.absorb != nil {
+		r.absorb(resp)
+	}
+	if r.err != nil {
+		r.err = &CallError{Target: r.target, Sent: SentMaybe, Err: r.err}
+	}
+	s.settle(r)
+	if r.releases != nil {
+		s.refs.releaseDone()
+	}
+	if r.fetches != nil {
+		s.refs.fetched(r)
+	}
+	if s.out.finish(r) {
+		return
+	}
+	// The caller went away.
+	for _, h := range r.handles {
+		h.release()
+	}
+	if r.fetches != nil {
+		s.dropValue(r)
+	}
+}
+
+// isTerminal reports whether the server will not accept the session again. These codes come from Ray's own code, with one
+// exception: a missing token will not appear by trying again.
+func isTerminal(err error) bool {
+	if errors.Is(err, errGrace) || errors.Is(err, errExhausted) {
+		return true
+	}
+	switch status.Code(err) {
+	case codes.ResourceExhausted, codes.InvalidArgument, codes.NotFound, codes.FailedPrecondition, codes.Aborted, codes.Unauthenticated:
+		return true
+	}
+	return false
+}
+
+// describe makes the message of a status readable: Ray puts exceptions into it as base64 of a pickle.
+func describe(err error) error {
+	st, ok := status.FromError(err)
+	if !ok || st.Code() != codes.Aborted {
+		return err
+	}
+	data, decodeErr := base64.StdEncoding.DecodeString(st.Message())
+	if decodeErr != nil {
+		return err
+	}
+	if remote := decodePickledError(data); remote != nil {
+		return remote
+	}
+	return err
+}

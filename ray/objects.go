@@ -1,0 +1,222 @@
+package ray
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
+
+// ObjectRef stands for a value in the cluster. It belongs to the session that made it, and keeps the value alive until it
+// is released or the session ends. A ref that the program drops is released some time later, by the garbage collector.
+type ObjectRef struct{ h *handle }
+
+// ID returns Ray's id of the object, in hex.
+func (r *ObjectRef) ID() string { return hex.EncodeToString([]byte(r.h.t.id)) }
+
+// Release gives the value up. It returns at once; the cluster learns of it when every call that uses the ref has its
+// answer, together with other releases. It is idempotent. Afterwards the ref cannot be used: ErrReleased.
+func (r *ObjectRef) Release() { r.h.release() }
+
+func (r *ObjectRef) hold() *handle {
+	if r == nil {
+		return nil
+	}
+	return r.h
+}
+
+func (s *Session) objectRef(h *handle) *ObjectRef {
+	ref := &ObjectRef{h: h}
+	h.cleanup = runtime.AddCleanup(ref, collect, h)
+	return ref
+}
+
+// Put stores a value in the cluster: nil, bool, numbers, string, []byte, []any, []string and maps with string keys of
+// such, *ObjectRef and *ActorHandle of this session, nested at will. Anything else is ErrUnsupportedValue before
+// anything is sent. A value of more than 5 MiB travels in pieces and holds up the requests behind it.
+func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
+	data, uses, err := s.encode(v)
+	if err != nil {
+		return nil, &CallError{Target: "put", Sent: SentNo, Err: err}
+	}
+	h, err := s.put(ctx, "put", data, uses)
+	if err != nil {
+		return nil, err
+	}
+	return s.objectRef(h), nil
+}
+
+// put stores a pickle. What the server cannot read or import is a clean error here, as it is not in a task.
+func (s *Session) put(ctx context.Context, target string, data []byte, uses []*tracked) (*handle, error) {
+	r := &request{
+		target: target, size: int64(len(data)), uses: uses,
+		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Put{Put: &raypb.PutRequest{Data: data}}},
+	}
+	r.absorb = func(resp *raypb.DataResponse) {
+		if put := resp.GetPut(); put.GetValid() {
+			r.handles = []*handle{s.refs.hold(kindObject, put.GetId())}
+		}
+	}
+	if err := s.roundTrip(ctx, r); err != nil {
+		return nil, err
+	}
+	if !r.answer.GetPut().GetValid() {
+		return nil, refusalOf(target, r.answer.GetPut().GetError())
+	}
+	return r.handles[0], nil
+}
+
+// Get waits for the value of a ref and returns it: nil, bool, int64 (uint64 above its range, *big.Int beyond),
+// float64, string, []byte, []any (also for tuples and sets), map[string]any (map[any]any for other simple keys),
+// *ObjectRef and *ActorHandle. The caller owns the value, and the refs in it. An exception that the task raised is a
+// *RemoteError, the end of an actor wraps ErrActorDied or ErrActorUnavailable, and a value of another Python class wraps
+// ErrUnsupportedValue.
+//
+// Several Gets of one ref share one transfer. A Get that its caller gave up goes on at the server, until the value is
+// there.
+func (s *Session) Get(ctx context.Context, ref *ObjectRef) (any, error) {
+	return s.get(ctx, "get", ref.hold())
+}
+
+func (s *Session) get(ctx context.Context, target string, h *handle) (any, error) {
+	if s.Err() == nil || h == nil || h.session != s {
+		// The rest of the checks, in the order in which they help most.
+		t, err := s.refs.acquire(h, s)
+		if err != nil {
+			return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+		}
+		defer s.refs.unuse([]*tracked{t})
+		return s.value(ctx, target, t)
+	}
+	return nil, &CallError{Target: target, Sent: SentNo, Err: s.Err()}
+}
+
+// value fetches and decodes. It asks again when the pieces of the value did not fit together, and when a ref in it may
+// have died on the way; see references.adopt.
+func (s *Session) value(ctx context.Context, target string, t *tracked) (any, error) {
+	for attempt := 0; ; attempt++ {
+		r, shared, err := s.fetch(ctx, target, t)
+		if errors.Is(err, errTransfer) && attempt < 2 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if get := r.answer.GetGet(); !get.GetValid() {
+			return nil, refusalOf(target, get.GetError())
+		}
+		data := r.data
+		if shared {
+			// Byte strings of the value lie in data.
+			data = bytes.Clone(data)
+		}
+		v, stubs, err := load(data)
+		if err != nil {
+			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %w", ErrUnsupportedValue, err)}
+		}
+		if !s.refs.adopt(stubs, r.msg.ReqId) {
+			if attempt < 2 {
+				continue
+			}
+			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: a ref in the value was released while it was fetched", ErrReleased)}
+		}
+		if err = exceptionOf(target, v); err == nil {
+			if v, err = s.toGo(v); err != nil {
+				err = &CallError{Target: target, Sent: SentYes, Err: err}
+			}
+		}
+		for _, st := range stubs {
+			// The caller gets only what is in the value.
+			if err != nil || st.value == nil {
+				st.handle.release()
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
+	}
+}
+
+// fetch waits for the pickled value of t, with the get that is under way or a new one. shared says that others may have
+// the same bytes.
+func (s *Session) fetch(ctx context.Context, target string, t *tracked) (r *request, shared bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
+	if r, shared, err = s.refs.fetchOf(t); err != nil {
+		return nil, false, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
+	select {
+	case <-r.done:
+		return r, shared, retarget(r.err, target)
+	case <-ctx.Done():
+	}
+	switch s.refs.stopFetching(r) {
+	case stateDone:
+		return r, shared, retarget(r.err, target)
+	case stateNew:
+		return nil, false, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+	default:
+		return nil, false, &CallError{Target: target, Sent: SentMaybe, Err: ctx.Err()}
+	}
+}
+
+// retarget names the operation that a shared get is part of.
+func retarget(err error, target string) error {
+	if call, ok := errors.AsType[*CallError](err); ok {
+		return &CallError{Target: target, Sent: call.Sent, Err: call.Err}
+	}
+	return err
+}
+
+// fetchOf returns the get of t that is under way, joined, or starts one.
+func (t *references) fetchOf(ref *tracked) (r *request, shared bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ref.fetch != nil {
+		t.session.out.join(ref.fetch)
+		return ref.fetch, true, nil
+	}
+	r = &request{
+		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref},
+		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{Ids: [][]byte{[]byte(ref.id)}, Asynchronous: true}}},
+	}
+	if err := t.session.out.add(r); err != nil {
+		return nil, false, err
+	}
+	ref.uses++
+	ref.fetch = r
+	return r, false, nil
+}
+
+// stopFetching takes a waiter away from a get.
+func (t *references) stopFetching(r *request) requestState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	state := t.session.out.withdraw(r)
+	if state == stateNew {
+		r.fetches.fetch = nil
+		r.fetches.uses--
+		t.enqueue(r.fetches)
+	}
+	return state
+}
+
+// dropValue gives up the refs in a value that nobody waits for: the server noted them for this session when it sent them.
+func (s *Session) dropValue(r *request) {
+	if r.err != nil || !r.answer.GetGet().GetValid() || !bytes.Contains(r.data, []byte(stubClass.Name)) {
+		return
+	}
+	_, stubs, err := load(r.data)
+	if err != nil || !s.refs.adopt(stubs, r.msg.ReqId) {
+		return
+	}
+	for _, st := range stubs {
+		st.handle.release()
+	}
+}

@@ -1,0 +1,233 @@
+package ray
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/internal/wire/pickle"
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
+
+const (
+	// pingTimeout bounds the first round trip. A server without a free thread accepts connections and never answers.
+	pingTimeout = 15 * time.Second
+	// initTimeout bounds one attempt to make the server start its process for the session: seconds on an idle machine.
+	initTimeout = 40 * time.Second
+	// openPauseMin and openPauseMax are the pauses between attempts, with jitter. Each failed attempt keeps a thread of the
+	// server busy for the grace period.
+	openPauseMin = 200 * time.Millisecond
+	openPauseMax = 3 * time.Second
+
+	maxMessage = 1<<31 - 1
+)
+
+// errStart: the server could not start a process for the session. Ray's fork fails at random.
+var errStart = errors.New("the Ray Client server failed to start a process for the session")
+
+// Open makes a new session. A context without deadline is given DefaultOpenTimeout.
+//
+// Ray's server fails to start sessions at random; Open tries again, as a new client, until ctx ends. It does not wait for
+// a server to appear: when nothing answers at the address, or something that is no Ray Client server or has no room for
+// another client, it returns an error that wraps ErrNoClientServer at once, or after 15 seconds of silence.
+func Open(ctx context.Context, cfg Config) (*Session, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultOpenTimeout)
+		defer cancel()
+	}
+	pace := pacer{openPauseMin, openPauseMax}
+	for {
+		s, err := open(ctx, cfg)
+		if err == nil {
+			return s, nil
+		}
+		if !isWorthAnotherClient(err) {
+			return nil, fmt.Errorf("ray: open session at %s: %w", cfg.Address, err)
+		}
+		cfg.Logger.Info("opening a session failed; trying as a new client", "address", cfg.Address, "cause", err)
+		if ended := pace.wait(ctx); ended != nil {
+			return nil, fmt.Errorf("ray: open session at %s: %w; the last attempt: %w", cfg.Address, ended, err)
+		}
+	}
+}
+
+// isWorthAnotherClient reports whether an attempt failed for a reason that a new client may not meet.
+func isWorthAnotherClient(err error) bool {
+	if errors.Is(err, errStart) {
+		return true
+	}
+	return errors.Is(err, ErrSessionLost) && !errors.Is(err, ErrNoClientServer) && status.Code(err) != codes.Unauthenticated
+}
+
+// open makes one attempt, with a client id of its own. Nothing is left of it if it fails.
+func open(ctx context.Context, cfg Config) (*Session, error) {
+	s, err := newSession(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.greet(ctx); err != nil {
+		s.cancel(nil)
+		_ = s.conn.Close() // the error of the greeting is the one that matters
+		return nil, err
+	}
+	go s.run()
+	if err := s.introduce(ctx); err != nil {
+		if s.established.Load() {
+			// The server has a process for this client by now, and should not keep it for the grace period.
+			s.closing.Store(true)
+			s.out.refuse(ErrClosed)
+			s.leave(ctx, time.Second)
+		}
+		s.cancel(nil)
+		<-s.stopped
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSession(cfg Config) (*Session, error) {
+	// The pass-through resolver leaves names to the dialler, which asks for them at every connection: the address of a
+	// head that moved is found at once. gRPC's own resolver would ask at most every 30 s.
+	conn, err := grpc.NewClient("passthrough:///"+cfg.Address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		// Ray's server allows this; a connection that went silent is noticed after 15 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(16<<20),
+		grpc.WithIdleTimeout(0), grpc.WithDisableServiceConfig(),
+	)
+	if err != nil {
+		return nil, err
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	s := &Session{
+		cfg: cfg, id: hex.EncodeToString(id[:]), conn: conn,
+		data: raypb.NewRayletDataStreamerClient(conn), rpc: raypb.NewRayletDriverClient(conn),
+		out: newOutbox(MaxInFlight, MaxInFlightBytes), mine: newImportedThings(),
+		done: make(chan struct{}), stopped: make(chan struct{}), mutating: make(chan struct{}, 1),
+	}
+	s.refs = newReferences(s)
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s, nil
+}
+
+// greet checks that a Ray Client server is at the address. It answers this request itself, before it knows the client.
+func (s *Session) greet(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, err := s.rpc.ClusterInfo(s.outgoing(bounded), &raypb.ClusterInfoRequest{Type: raypb.ClusterInfoType_PING})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: no answer yet: %w", ErrNoClientServer, ctx.Err())
+	case bounded.Err() != nil:
+		return fmt.Errorf("%w: silence for %v; the server may have as many clients as it has threads for (RAY_CLIENT_SERVER_MAX_THREADS): close some, or restart it",
+			ErrNoClientServer, pingTimeout)
+	}
+	switch status.Code(err) {
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return fmt.Errorf("the server wants a token, which this package does not send yet: %w", err)
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: a gRPC server of another kind is there; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
+			ErrNoClientServer, err)
+	case codes.Unavailable:
+		return fmt.Errorf("%w: check that the head node runs with a Ray Client server (ray start --head --ray-client-server-port=10001) and that the address is that port: %w",
+			ErrNoClientServer, err)
+	}
+	return fmt.Errorf("%w: %w", ErrNoClientServer, err)
+}
+
+// introduce makes the server start its process for the session, and learns where the session is.
+func (s *Session) introduce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
+	if err := s.init(ctx); err != nil {
+		return err
+	}
+	s.established.Store(true)
+	about, err := s.connectionInfo(ctx, "connection info")
+	if err != nil {
+		return err
+	}
+	place, err := s.runtimeContext(ctx)
+	if err != nil {
+		return err
+	}
+	s.info = SessionInfo{
+		ID: s.id, Namespace: place.GetNamespace(), GCSAddress: place.GetGcsAddress(),
+		JobID: hex.EncodeToString(place.GetJobId()), NodeID: hex.EncodeToString(place.GetNodeId()),
+		RayVersion: about.GetRayVersion(), RayCommit: about.GetRayCommit(), PythonVersion: about.GetPythonVersion(),
+		NumClients: int(about.GetNumClients()),
+	}
+	if s.info.Namespace != s.cfg.Namespace {
+		return fmt.Errorf("the session is in namespace %q instead of %q", s.info.Namespace, s.cfg.Namespace)
+	}
+	return nil
+}
+
+// init is the first message of the data channel.
+func (s *Session) init(ctx context.Context) error {
+	// from_json takes a plain dict, whatever attributes JobConfig has in this version of Ray.
+	job, err := pickle.Marshal(pickle.Call{
+		Func: pickle.Global{Module: "ray.job_config", Name: "JobConfig.from_json"},
+		Args: pickle.Tuple{map[string]any{"ray_namespace": s.cfg.Namespace}},
+	})
+	if err != nil {
+		return fmt.Errorf("namespace %q: %w", s.cfg.Namespace, err)
+	}
+	r := &request{target: "init", msg: &raypb.DataRequest{Type: &raypb.DataRequest_Init{Init: &raypb.InitRequest{
+		JobConfig: job, RayInitKwargs: `{"_skip_env_hook": true}`, ReconnectGracePeriod: int32(s.cfg.ReconnectGrace / time.Second),
+	}}}}
+	err = s.roundTrip(ctx, r)
+	switch {
+	case err == nil:
+	case status.Code(err) == codes.ResourceExhausted:
+		return fmt.Errorf("%w: it has no room for another client (RAY_CLIENT_SERVER_MAX_THREADS): %w", ErrNoClientServer, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: no process for the session yet: %w", ErrNoClientServer, err)
+	default:
+		return err
+	}
+	answer := r.answer.GetInit()
+	if answer.GetOk() {
+		return nil
+	}
+	text := lastLine(answer.GetMsg())
+	// The process died before it was up, seen from different places of the server.
+	for _, sign := range []string{"Starting Ray client server failed", "Proxy failed to Connect to backend", "psutil", "Server startup failed"} {
+		if strings.Contains(answer.GetMsg(), sign) {
+			return fmt.Errorf("%w: %s", errStart, text)
+		}
+	}
+	return fmt.Errorf("the cluster refused the session: %s", text)
+}
+
+// lastLine returns the last line of a Python traceback, which names the exception.
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+}

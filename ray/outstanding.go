@@ -1,0 +1,401 @@
+package ray
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
+
+// errExhausted: request ids are numbers up to the largest int32, and a session never reuses one.
+var errExhausted = errors.New("all request ids of the session are used up")
+
+// errBadAnswer: the server answered a request with something that is no answer to it.
+var errBadAnswer = errors.New("ray: the server's answer does not fit the request")
+
+// acknowledgeEvery is after how many answers the server is told that it may forget them.
+const acknowledgeEvery = 32
+
+type requestState uint8
+
+const (
+	stateNew      requestState = iota
+	stateQueued                // waits for the sender; nothing of it left this process
+	stateSent                  // has an id, and left or is leaving
+	stateAnswered              // the answer is being taken in
+	stateDone                  // answer and err are final, done is closed
+)
+
+// request is one request on the data channel, from the call that makes it to its answer.
+type request struct {
+	// target names the operation in errors.
+	target string
+	msg    *raypb.DataRequest
+	size   int64
+	// internal requests are made by the session itself: no bound refuses them, and Close does not wait for them.
+	internal bool
+	// last tells the sender to end its side of the stream afterwards.
+	last bool
+	// uses are the refs that must not be released before the answer.
+	uses []*tracked
+	// object collects the chunks of the answer, for a get.
+	object *assembler
+	// fetches is the ref whose value a get asks for.
+	fetches *tracked
+	// releases are the ids that a release names.
+	releases [][]byte
+	// producesActor: the answer names an actor, which may be one that this session holds already.
+	producesActor bool
+	// absorb takes what the answer hands over to this session (refs, actors) into its books. The receiver runs it
+	// exactly once if an answer comes, whether or not anybody still waits.
+	absorb func(*raypb.DataResponse)
+	// handles are what absorb took in; they are released if nobody waits.
+	handles []*handle
+
+	done chan struct{} // closed when answer and err are final
+	// answer, data (the object of a get) and err are written before done is closed.
+	answer *raypb.DataResponse
+	data   []byte
+	err    error
+
+	// The rest is guarded by outbox.mu.
+	state   requestState
+	waiters int
+	place   *list.Element // in outbox.queue, while queued
+}
+
+// cached reports whether the server remembers the answer until it is acknowledged. Only these requests are answered in
+// the order of their ids.
+func (r *request) cached() bool { return r.object == nil && !r.last }
+
+// from is the first chunk of the answer that is still missing.
+func (r *request) from() int32 {
+	if r.object == nil {
+		return 0
+	}
+	return r.object.next()
+}
+
+// outbox holds the requests of a session that have no answer yet: those that wait for the sender, and those that were
+// sent and are sent again on a new stream until an answer comes.
+type outbox struct {
+	maxRequests int
+	maxBytes    int64
+	// wake has room for one signal to the sender.
+	wake chan struct{}
+
+	mu sync.Mutex // guards all below, and the guarded part of requests
+	// refused is why nothing more is accepted; nil while open.
+	refused error
+	queue   *list.List // of *request
+	sent    map[int32]*request
+	// unanswered are the sent requests whose answers the server caches, in ascending order. Those that were answered are
+	// dropped once they are in front.
+	unanswered []*request
+	lastID     int32
+	bytes      int64
+	// inUse counts what Close waits for: requests with a waiter, and unary calls.
+	inUse int
+	idle  chan struct{} // non-nil once Close waits; closed when inUse reaches 0
+	// answers counts since the last acknowledgement; ackDue is the id to acknowledge next, 0 for none.
+	answers int
+	ackDue  int32
+	acked   int32
+}
+
+func newOutbox(maxRequests int, maxBytes int64) *outbox {
+	return &outbox{
+		maxRequests: maxRequests, maxBytes: maxBytes,
+		wake: make(chan struct{}, 1), queue: list.New(), sent: map[int32]*request{},
+	}
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add queues r with one waiter, or says why not. Nothing was sent then.
+func (o *outbox) add(r *request) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.refused != nil && !r.last {
+		return o.refused
+	}
+	if !r.internal {
+		if n := o.queue.Len() + len(o.sent); n >= o.maxRequests {
+			return fmt.Errorf("%w: %d requests wait for an answer; wait for some of them first", ErrOverloaded, n)
+		}
+		if o.bytes > 0 && o.bytes+r.size > o.maxBytes {
+			return fmt.Errorf("%w: %d bytes wait for an answer, %d more exceed %d; wait for some of them first",
+				ErrOverloaded, o.bytes, r.size, o.maxBytes)
+		}
+		r.waiters = 1
+		o.inUse++
+	}
+	o.bytes += r.size
+	r.done = make(chan struct{})
+	r.state = stateQueued
+	r.place = o.queue.PushBack(r)
+	o.signal()
+	return nil
+}
+
+// enter counts a unary call as being in use, or says why it must not start.
+func (o *outbox) enter() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.refused != nil {
+		return o.refused
+	}
+	o.inUse++
+	return nil
+}
+
+func (o *outbox) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.unuse()
+}
+
+// unuse is called with mu held.
+func (o *outbox) unuse() {
+	o.inUse--
+	if o.inUse == 0 && o.idle != nil {
+		close(o.idle)
+		o.idle = nil
+	}
+}
+
+// join adds a waiter to a request that is under way or done.
+func (o *outbox) join(r *request) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r.state == stateDone {
+		return
+	}
+	if r.waiters++; r.waiters == 1 {
+		o.inUse++
+	}
+}
+
+// withdraw takes a waiter away from r and reports the state in which r is left: stateNew if that was the last waiter and
+// r had not been taken by the sender, so that it never will be; stateDone if there is an answer after all; otherwise r
+// goes on without the waiter.
+func (o *outbox) withdraw(r *request) requestState {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r.state == stateDone {
+		return stateDone
+	}
+	if r.waiters--; r.waiters > 0 {
+		return r.state
+	}
+	o.unuse()
+	if r.state == stateQueued {
+		o.unqueue(r)
+		r.state = stateNew
+	}
+	return r.state
+}
+
+// unqueue is called with mu held.
+func (o *outbox) unqueue(r *request) {
+	o.queue.Remove(r.place)
+	r.place = nil
+	o.bytes -= r.size
+}
+
+// take gives the sender what to send next: an acknowledgement, or a request that now has its id. Both are empty when
+// there is nothing.
+func (o *outbox) take() (ack int32, r *request, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ackDue != 0 {
+		ack, o.ackDue = o.ackDue, 0
+		o.acked = ack
+		return ack, nil, nil
+	}
+	front := o.queue.Front()
+	if front == nil {
+		return 0, nil, nil
+	}
+	if o.lastID == math.MaxInt32 {
+		return 0, nil, errExhausted
+	}
+	r = front.Value.(*request)
+	o.queue.Remove(front)
+	r.place = nil
+	o.lastID++
+	r.msg.ReqId = o.lastID
+	r.state = stateSent
+	o.sent[r.msg.ReqId] = r
+	if r.cached() {
+		o.unanswered = append(o.unanswered, r)
+	}
+	return 0, r, nil
+}
+
+// replay returns what a new stream starts with: all that was sent without an answer, in ascending order. Gets that
+// nobody waits for any more are not asked for again; they are returned apart, already forgotten.
+func (o *outbox) replay() (again, dropped []*request) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id, r := range o.sent {
+		if r.object != nil && r.waiters == 0 {
+			delete(o.sent, id)
+			o.bytes -= r.size
+			r.state = stateAnswered
+			dropped = append(dropped, r)
+			continue
+		}
+		again = append(again, r)
+	}
+	slices.SortFunc(again, func(a, b *request) int { return int(a.msg.ReqId - b.msg.ReqId) })
+	return again, dropped
+}
+
+// accept takes a message of the server. It returns the request that is now answered, which the caller must hand to
+// finish, or nil if the message answers nothing or not yet completely.
+func (o *outbox) accept(resp *raypb.DataResponse) *request {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := o.sent[resp.GetReqId()]
+	if r == nil {
+		return nil
+	}
+	switch {
+	case !answers(r.msg, resp):
+		r.err = fmt.Errorf("%w: %T for %T", errBadAnswer, resp.GetType(), r.msg.GetType())
+	case r.object != nil && resp.GetGet().GetValid():
+		complete, err := r.object.add(resp.GetGet())
+		if err == nil && !complete {
+			return nil
+		}
+		if err == nil {
+			r.data = r.object.bytes()
+		}
+		r.err = err
+	}
+	r.answer = resp
+	r.state = stateAnswered
+	o.bytes -= r.size
+	delete(o.sent, r.msg.ReqId)
+	for len(o.unanswered) > 0 && o.unanswered[0].state != stateSent {
+		o.unanswered[0] = nil
+		o.unanswered = o.unanswered[1:]
+	}
+	if o.answers++; o.answers >= acknowledgeEvery {
+		// An acknowledgement makes the server forget every answer up to that id, and refuse the ids for ever: it must stay
+		// below whatever may have to be sent again.
+		ack := o.lastID
+		if len(o.unanswered) > 0 {
+			ack = o.unanswered[0].msg.ReqId - 1
+		}
+		if ack > o.acked {
+			o.answers = 0
+			o.ackDue = ack
+			o.signal()
+		}
+	}
+	return r
+}
+
+// finish makes the answer of r known, and reports whether anybody waits for it.
+func (o *outbox) finish(r *request) (wanted bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.state = stateDone
+	close(r.done)
+	wanted = r.waiters > 0
+	if wanted {
+		o.unuse()
+	}
+	return wanted
+}
+
+// refuse makes add and enter fail with err from now on. The first reason stays.
+func (o *outbox) refuse(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.refused == nil {
+		o.refused = err
+	}
+}
+
+// fail ends every request that has no answer with err, and says of each whether it may have been executed.
+func (o *outbox) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refused = err
+	for e := o.queue.Front(); e != nil; e = e.Next() {
+		o.failOne(e.Value.(*request), SentNo, err)
+	}
+	for _, r := range o.sent {
+		o.failOne(r, SentMaybe, err)
+	}
+	o.queue.Init()
+	clear(o.sent)
+	o.unanswered = nil
+	o.bytes = 0
+}
+
+// failOne is called with mu held.
+func (o *outbox) failOne(r *request, sent Sent, err error) {
+	r.err = &CallError{Target: r.target, Sent: sent, Err: err}
+	r.state = stateDone
+	close(r.done)
+	if r.waiters > 0 {
+		o.unuse()
+	}
+}
+
+// drained returns a channel that is closed when nothing is in use. Call it once, after refuse.
+func (o *outbox) drained() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := make(chan struct{})
+	if o.inUse == 0 {
+		close(c)
+	} else {
+		o.idle = c
+	}
+	return c
+}
+
+// counts returns how many requests wait for the sender and how many for their answer, and how many are in use.
+func (o *outbox) counts() (queued, sent, inUse int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queue.Len(), len(o.sent), o.inUse
+}
+
+// answers reports whether resp is of the kind that answers req.
+func answers(req *raypb.DataRequest, resp *raypb.DataResponse) bool {
+	ok := false
+	switch req.GetType().(type) {
+	case *raypb.DataRequest_Init:
+		_, ok = resp.GetType().(*raypb.DataResponse_Init)
+	case *raypb.DataRequest_ConnectionInfo:
+		_, ok = resp.GetType().(*raypb.DataResponse_ConnectionInfo)
+	case *raypb.DataRequest_Put:
+		_, ok = resp.GetType().(*raypb.DataResponse_Put)
+	case *raypb.DataRequest_Get:
+		_, ok = resp.GetType().(*raypb.DataResponse_Get)
+	case *raypb.DataRequest_Task:
+		_, ok = resp.GetType().(*raypb.DataResponse_TaskTicket)
+	case *raypb.DataRequest_Release:
+		_, ok = resp.GetType().(*raypb.DataResponse_Release)
+	case *raypb.DataRequest_ListNamedActors:
+		_, ok = resp.GetType().(*raypb.DataResponse_ListNamedActors)
+	case *raypb.DataRequest_ConnectionCleanup:
+		_, ok = resp.GetType().(*raypb.DataResponse_ConnectionCleanup)
+	}
+	return ok
+}

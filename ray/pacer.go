@@ -1,0 +1,24 @@
+package ray
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// pacer spaces out attempts: each pause is about twice the one before, up to a limit, with jitter so that many clients do
+// not come back at once. The zero value does not pause.
+type pacer struct{ next, limit time.Duration }
+
+// wait pauses, or returns ctx's error when ctx ends first.
+func (p *pacer) wait(ctx context.Context) error {
+	timer := time.NewTimer(time.Duration(float64(p.next) * (0.5 + rand.Float64())))
+	defer timer.Stop()
+	p.next = min(2*p.next, p.limit)
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

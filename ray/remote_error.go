@@ -1,0 +1,242 @@
+package ray
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/seedcore/seedcore/internal/wire/pickle"
+)
+
+// rayErrors is the module of Ray's own exceptions. A get that fails answers with one of them as an ordinary value, so that
+// the class decides; a task that returns an exception of another module returns a value.
+const rayErrors = "ray.exceptions"
+
+// colours matches the terminal colours that Ray writes into its texts.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// exception is a decoded Python exception.
+type exception struct {
+	module, class string
+	args          pickle.Tuple
+	state         *pickle.Dict
+}
+
+// asException reads v as an instance of some class.
+func asException(v any) (exception, bool) {
+	object, ok := v.(*pickle.Object)
+	if !ok {
+		return exception{}, false
+	}
+	e := exception{args: object.Args}
+	e.state, _ = object.State.(*pickle.Dict)
+	switch class := object.Class.(type) {
+	case pickle.Global:
+		e.module, e.class = class.Module, class.Name
+	case *pickle.Object:
+		e.class = className(class)
+	default:
+		return exception{}, false
+	}
+	return e, e.class != ""
+}
+
+// className names what an object is an instance of. A class that is not importable travels as a call of cloudpickle's
+// _make_skeleton_class(type, name, bases, ...).
+func className(class any) string {
+	switch c := class.(type) {
+	case pickle.Global:
+		return c.String()
+	case *pickle.Object:
+		if f, ok := c.Class.(pickle.Global); ok && strings.HasSuffix(f.Name, "_make_skeleton_class") && len(c.Args) > 1 {
+			if name, ok := c.Args[1].(string); ok {
+				return name
+			}
+		}
+	}
+	return "unknown"
+}
+
+// exceptionOf returns the error that v stands for as the result of a call, nil if it is a value.
+func exceptionOf(target string, v any) error {
+	e, ok := asException(v)
+	if !ok || e.module != rayErrors && !strings.HasPrefix(e.class, "RayTaskError(") {
+		return nil
+	}
+	switch e.class {
+	case "RayTaskError":
+		return e.taskError(target)
+	case "ActorDiedError", "RayActorError", "ActorUnschedulableError", "ActorPlacementGroupRemoved":
+		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("%w: %s", ErrActorDied, e.text())}
+	case "ActorUnavailableError":
+		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("%w: %s", ErrActorUnavailable, e.text())}
+	}
+	return e.remote(target)
+}
+
+// remote is e as the error of the call that raised it.
+func (e exception) remote(target string) *RemoteError {
+	// RayTaskError(ValueError) is made on the fly as a subclass of both, with the ValueError as its argument.
+	if strings.HasPrefix(e.class, "RayTaskError(") && len(e.args) == 1 {
+		if cause, ok := asException(e.args[0]); ok {
+			return cause.remote(target)
+		}
+	}
+	class := e.class
+	if i := strings.LastIndexByte(class, '.'); i >= 0 {
+		class = class[i+1:]
+	}
+	return &RemoteError{Class: class, Function: target, Message: e.text()}
+}
+
+// taskError reads a RayTaskError: by its attributes, or by the arguments of its constructor
+// (function_name, traceback_str, cause, proctitle, pid, ip).
+func (e exception) taskError(target string) *RemoteError {
+	field := func(name string, position int) any {
+		if v, ok := e.state.Get(name); ok {
+			return v
+		}
+		if position < len(e.args) {
+			return e.args[position]
+		}
+		return nil
+	}
+	out := &RemoteError{Class: "Exception", Function: target}
+	if name, ok := field("function_name", 0).(string); ok && name != "" {
+		out.Function = name
+	}
+	trace, _ := field("traceback_str", 1).(string)
+	out.Traceback = colours.ReplaceAllString(trace, "")
+	if pid, ok := field("pid", 4).(int64); ok {
+		out.PID = int(pid)
+	}
+	if cause, ok := asException(field("cause", 2)); ok {
+		remote := cause.remote(target)
+		out.Class, out.Message = remote.Class, remote.Message
+	} else if class, text, ok := strings.Cut(lastLine(out.Traceback), ": "); ok {
+		out.Class, out.Message = class[strings.LastIndexByte(class, '.')+1:], text
+	}
+	return out
+}
+
+// text is what Python's str would give, as far as it can be known from outside.
+func (e exception) text() string {
+	for _, name := range []string{"error_msg", "error_message", "_original_stack_trace"} {
+		if v, ok := e.state.Get(name); ok {
+			if s, ok := v.(string); ok {
+				return colours.ReplaceAllString(s, "")
+			}
+		}
+	}
+	switch {
+	case len(e.args) == 0:
+		return ""
+	case len(e.args) == 1 && e.class != "KeyError":
+		if s, ok := e.args[0].(string); ok {
+			return s
+		}
+		return repr(e.args[0])
+	case len(e.args) == 1:
+		return repr(e.args[0])
+	}
+	// OSError(errno, strerror[, filename])
+	if number, ok := e.args[0].(int64); ok && e.module == "builtins" {
+		if text, ok := e.args[1].(string); ok {
+			if len(e.args) > 2 && e.args[2] != nil {
+				return fmt.Sprintf("[Errno %d] %s: %s", number, text, repr(e.args[2]))
+			}
+			return fmt.Sprintf("[Errno %d] %s", number, text)
+		}
+	}
+	return repr(e.args)
+}
+
+// repr is about what Python's repr would give, for values that occur in exceptions.
+func repr(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return "None"
+	case bool:
+		if x {
+			return "True"
+		}
+		return "False"
+	case int64:
+		return strconv.FormatInt(x, 10)
+	case *big.Int:
+		return x.String()
+	case float64:
+		return strconv.FormatFloat(x, 'g', -1, 64)
+	case string:
+		return "'" + strings.ReplaceAll(x, "'", `\'`) + "'"
+	case []byte:
+		return fmt.Sprintf("%d bytes", len(x))
+	case pickle.Tuple:
+		parts := make([]string, 0, min(len(x), 10))
+		for _, item := range x[:min(len(x), 10)] {
+			if _, nested := item.(pickle.Tuple); nested {
+				parts = append(parts, "(...)")
+				continue
+			}
+			parts = append(parts, repr(item))
+		}
+		if len(x) > 10 {
+			parts = append(parts, "...")
+		}
+		return "(" + strings.Join(parts, ", ") + ")"
+	case *pickle.Object:
+		if e, ok := asException(x); ok {
+			return e.class + "(...)"
+		}
+	}
+	return fmt.Sprintf("<%T>", v)
+}
+
+// failureOf reads a pickled exception, Ray's or any other, as the error of the call that it refused. It returns nil if
+// data is none.
+func failureOf(target string, data []byte) error {
+	v, _, err := load(data)
+	if err != nil {
+		return nil
+	}
+	if err := exceptionOf(target, v); err != nil {
+		return err
+	}
+	if e, ok := asException(v); ok {
+		return e.remote(target)
+	}
+	return nil
+}
+
+// refusalOf is failureOf for answers that say that the request failed: an exception that cannot be read is an error too.
+func refusalOf(target string, data []byte) error {
+	if err := failureOf(target, data); err != nil {
+		return err
+	}
+	return &RemoteError{Class: "Exception", Function: target, Message: fmt.Sprintf("an exception of %d bytes that cannot be read", len(data))}
+}
+
+// decodePickledError reads a pickled exception of the cluster; nil if data is none.
+func decodePickledError(data []byte) error { return failureOf("the called code", data) }
+
+// asNotFound turns what Ray says about an unknown name into ErrActorNotFound.
+func asNotFound(err error) error {
+	remote, ok := errors.AsType[*RemoteError](err)
+	if ok && remote.Class == "ValueError" && strings.Contains(remote.Message, "Failed to look up actor") {
+		return &CallError{Target: remote.Function, Sent: SentYes, Err: ErrActorNotFound}
+	}
+	return err
+}
+
+// asNoSuchMethod turns what Ray says about an unknown method into ErrNoSuchMethod. The handle refuses the name, so that
+// the actor does not see the call.
+func asNoSuchMethod(err error) error {
+	remote, ok := errors.AsType[*RemoteError](err)
+	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "has no attribute") {
+		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrNoSuchMethod, remote.Message)}
+	}
+	return err
+}

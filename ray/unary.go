@@ -1,0 +1,104 @@
+package ray
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// mutationLane names the order in which this session makes its changes; one name does, since they go one at a time.
+const mutationLane = "lane-0"
+
+// outgoing adds what every request carries.
+func (s *Session) outgoing(ctx context.Context, more ...string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, append([]string{"client_id", s.id}, more...)...)
+}
+
+// method is a unary method of the Ray Client service.
+type method[Q, A any] func(ctx context.Context, in *Q, opts ...grpc.CallOption) (*A, error)
+
+// ask makes a unary request that changes nothing, and repeats it over connection failures until ctx ends or the session
+// is over.
+func ask[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q) (*A, error) {
+	if err := s.out.enter(); err != nil {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
+	defer s.out.leave()
+	return repeat(ctx, s, target, call, in)
+}
+
+// change makes a unary request that changes something, one at a time. Its number lets the server recognise repetitions,
+// so that it is carried out once.
+func change[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q) (*A, error) {
+	if err := s.out.enter(); err != nil {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
+	defer s.out.leave()
+	select {
+	case s.mutating <- struct{}{}:
+	case <-s.done:
+		return nil, &CallError{Target: target, Sent: SentNo, Err: s.Err()}
+	case <-ctx.Done():
+		return nil, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+	}
+	defer func() { <-s.mutating }()
+	s.lastMutation++
+	return repeat(ctx, s, target, call, in, "thread_id", mutationLane, "req_id", strconv.FormatInt(s.lastMutation, 10))
+}
+
+func repeat[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q, more ...string) (*A, error) {
+	if ctx.Err() != nil {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+	}
+	live, cancel := context.WithCancel(s.outgoing(ctx, more...))
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	pace := pacer{resumePauseMin, resumePauseMax}
+	for {
+		answer, err := call(live, in, grpc.WaitForReady(true))
+		switch {
+		case err == nil:
+			return answer, nil
+		case ctx.Err() != nil:
+			return nil, &CallError{Target: target, Sent: SentMaybe, Err: ctx.Err()}
+		case s.ctx.Err() != nil:
+			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
+		}
+		switch status.Code(err) {
+		case codes.Unavailable:
+			_ = pace.wait(live) // the next call notices that live ended
+		case codes.Aborted:
+			return nil, remoteFailure(target, err)
+		case codes.NotFound:
+			// The server has no process for this client any more.
+			s.cancel(errLost(err))
+			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
+		default:
+			return nil, &CallError{Target: target, Sent: SentMaybe, Err: err}
+		}
+	}
+}
+
+// overError waits for the owner goroutine to say why the session is over; it is about to.
+func (s *Session) overError() error {
+	<-s.done
+	return s.Err()
+}
+
+// remoteFailure reads the exception that the server put into the message of a status.
+func remoteFailure(target string, err error) error {
+	data, decodeErr := base64.StdEncoding.DecodeString(status.Convert(err).Message())
+	if decodeErr != nil {
+		return &CallError{Target: target, Sent: SentMaybe, Err: err}
+	}
+	if remote := failureOf(target, data); remote != nil {
+		return remote
+	}
+	return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("ray: the server raised something that cannot be read: %w", err)}
+}
