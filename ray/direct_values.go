@@ -1,0 +1,85 @@
+package ray
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/xlang"
+)
+
+// The error types (ray.rpc.ErrorType) that a worker answers with; one stands as decimal text in the metadata of a result
+// that is an error.
+const (
+	errorTaskExecution = 3
+	errorTaskCancelled = 5
+)
+
+// positional marks an argument without a name; every argument travels as such a pair.
+var positional = &corepb.TaskArg{Data: []byte("__RAY_DUMMY__"), Metadata: []byte(xlang.MetadataRaw)}
+
+func encodeArgs(args []any) ([]*corepb.TaskArg, error) {
+	out := make([]*corepb.TaskArg, 0, 2*len(args))
+	for i, v := range args {
+		switch v.(type) {
+		case *ObjectRef, *ActorHandle:
+			return nil, fmt.Errorf("%w: argument %d: a %T travels through the session only", ErrUnsupportedValue, i, v)
+		}
+		data, metadata, err := xlang.Encode(v)
+		if err != nil {
+			return nil, fmt.Errorf("%w: argument %d: %w", ErrUnsupportedValue, i, err)
+		}
+		out = append(out, positional, &corepb.TaskArg{Data: data, Metadata: metadata})
+	}
+	return out, nil
+}
+
+func decodeReply(target string, reply *corepb.PushTaskReply) (any, error) {
+	if reply.GetWasCancelledBeforeRunning() {
+		return nil, &CallError{Target: target, Sent: SentYes, Err: errors.New("ray: the call was cancelled before it ran")}
+	}
+	if len(reply.GetReturnObjects()) != 1 {
+		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("ray: %d results came instead of one", len(reply.GetReturnObjects()))}
+	}
+	result := reply.GetReturnObjects()[0]
+	if result.GetInPlasma() {
+		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: the result of %d bytes is above the actor's inline limit; raise RAY_max_direct_call_object_size in the actor's environment", ErrUnsupportedValue, result.GetSize())}
+	}
+	if kind, err := strconv.Atoi(string(result.GetMetadata())); err == nil {
+		return nil, decodeFailure(target, kind, result.GetData())
+	}
+	if reply.GetIsApplicationError() {
+		return nil, &RemoteError{Class: "Exception", Function: target, Message: reply.GetTaskExecutionError()}
+	}
+	v, err := xlang.Decode(result.GetData(), result.GetMetadata())
+	if err != nil {
+		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: result: %w", ErrUnsupportedValue, err)}
+	}
+	return v, nil
+}
+
+// decodeFailure turns the error object that stands in place of a result into an error.
+func decodeFailure(target string, kind int, data []byte) error {
+	var exception corepb.RayException
+	if raw, err := xlang.Decode(data, []byte(xlang.MetadataXLang)); err == nil {
+		if b, ok := raw.([]byte); ok {
+			if err := proto.Unmarshal(b, &exception); err != nil {
+				exception.Reset()
+			}
+		}
+	}
+	switch kind {
+	case errorTaskExecution:
+		if err := decodePickledError(exception.GetSerializedException()); err != nil {
+			return err
+		}
+		return &RemoteError{Class: "Exception", Function: target, Message: exception.GetFormattedExceptionString()}
+	case errorTaskCancelled:
+		return &CallError{Target: target, Sent: SentYes, Err: errors.New("ray: the call was cancelled")}
+	default:
+		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("ray: error type %d: %s", kind, exception.GetFormattedExceptionString())}
+	}
+}

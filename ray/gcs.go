@@ -1,0 +1,242 @@
+package ray
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+)
+
+// Codes of GcsStatus, which travels in the body of a reply whose gRPC status is OK.
+const (
+	gcsOK       = 0
+	gcsNotFound = 17
+)
+
+// DefaultGCSTimeout bounds a call to the GCS whose context has no deadline.
+const DefaultGCSTimeout = 10 * time.Second
+
+// GCSOptions tunes a GCS connection. The zero value works.
+type GCSOptions struct {
+	// Logger takes events that nobody waits for. Default: discard.
+	Logger *slog.Logger
+	// ClusterID, when not empty, is the cluster (hex) that must answer; another one is ErrClusterReplaced.
+	ClusterID string
+}
+
+// GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there and needs no
+// session. It is safe for concurrent use. Every call is bounded by its context, or by DefaultGCSTimeout without one.
+//
+// Every call carries the cluster's id, so that a GCS that was replaced behind the same address is noticed: calls then
+// fail with ErrClusterReplaced, and the connection is of no further use.
+type GCS struct {
+	address   string
+	clusterID []byte
+	version   string
+	conn      *grpc.ClientConn
+	actors    corepb.ActorInfoGcsServiceClient
+	nodes     corepb.NodeInfoGcsServiceClient
+	kv        corepb.InternalKVGcsServiceClient
+}
+
+// DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. It fails
+// when nothing answers before ctx ends, at the latest after DefaultGCSTimeout.
+func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
+	g := &GCS{address: address}
+	conn, err := grpc.NewClient("dns:///"+address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 3 * time.Second,
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(directMaxMessage)),
+		grpc.WithUnaryInterceptor(g.intercept),
+		grpc.WithDisableServiceConfig())
+	if err != nil {
+		return nil, fmt.Errorf("ray: GCS address %q: %w", address, err)
+	}
+	g.conn = conn
+	g.actors = corepb.NewActorInfoGcsServiceClient(conn)
+	g.nodes = corepb.NewNodeInfoGcsServiceClient(conn)
+	g.kv = corepb.NewInternalKVGcsServiceClient(conn)
+	if err := g.identify(ctx, opts.ClusterID); err != nil {
+		return nil, errors.Join(fmt.Errorf("ray: GCS at %s: %w", address, err), conn.Close())
+	}
+	return g, nil
+}
+
+func (g *GCS) identify(ctx context.Context, want string) error {
+	id, err := g.nodes.GetClusterId(ctx, &corepb.GetClusterIdRequest{})
+	if err != nil {
+		return err
+	}
+	if err := gcsError(id.GetStatus()); err != nil {
+		return err
+	}
+	if len(id.GetClusterId()) != idLen {
+		return fmt.Errorf("cluster id has %d bytes instead of %d", len(id.GetClusterId()), idLen)
+	}
+	if got := hex.EncodeToString(id.GetClusterId()); want != "" && want != got {
+		return fmt.Errorf("%w: cluster %s answers instead of %s", ErrClusterReplaced, got, want)
+	}
+	g.clusterID = id.GetClusterId()
+	alive, err := g.nodes.CheckAlive(ctx, &corepb.CheckAliveRequest{})
+	if err != nil {
+		return err
+	}
+	g.version = alive.GetRayVersion()
+	return gcsError(alive.GetStatus())
+}
+
+// intercept adds the cluster's id and a deadline to every call, and tells a replaced cluster from other refusals.
+func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultGCSTimeout)
+		defer cancel()
+	}
+	if g.clusterID != nil {
+		ctx = metadata.AppendToOutgoingContext(ctx, "ray_cluster_id", hex.EncodeToString(g.clusterID))
+	}
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if status.Code(err) == codes.Unauthenticated && g.clusterID != nil {
+		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
+	}
+	return err
+}
+
+// Address returns the address as it was dialled.
+func (g *GCS) Address() string { return g.address }
+
+// ClusterID returns the cluster's id as 56 hex characters. It changes when a cluster is created anew.
+func (g *GCS) ClusterID() string { return hex.EncodeToString(g.clusterID) }
+
+// RayVersion returns the version that the GCS reported when it was dialled, such as "2.60.0".
+func (g *GCS) RayVersion() string { return g.version }
+
+// CheckAlive makes a round trip: nil means that this very cluster answers now.
+func (g *GCS) CheckAlive(ctx context.Context) error {
+	reply, err := g.nodes.CheckAlive(ctx, &corepb.CheckAliveRequest{})
+	if err != nil {
+		return fmt.Errorf("ray: GCS at %s: %w", g.address, err)
+	}
+	return gcsError(reply.GetStatus())
+}
+
+// NamedActor looks an actor up by name in a namespace: ErrActorNotFound when no live or restarting actor has it.
+func (g *GCS) NamedActor(ctx context.Context, namespace, name string) (ActorInfo, error) {
+	data, err := g.namedActor(ctx, namespace, name)
+	if err != nil {
+		return ActorInfo{}, err
+	}
+	return newActorInfo(data), nil
+}
+
+func (g *GCS) namedActor(ctx context.Context, namespace, name string) (*corepb.ActorTableData, error) {
+	reply, err := g.actors.GetNamedActorInfo(ctx, &corepb.GetNamedActorInfoRequest{Name: name, RayNamespace: namespace})
+	if err != nil {
+		return nil, fmt.Errorf("ray: look up actor %s/%s: %w", namespace, name, err)
+	}
+	if reply.GetStatus().GetCode() == gcsNotFound {
+		return nil, fmt.Errorf("%w: %q in namespace %q", ErrActorNotFound, name, namespace)
+	}
+	if err := gcsError(reply.GetStatus()); err != nil {
+		return nil, fmt.Errorf("ray: look up actor %s/%s: %w", namespace, name, err)
+	}
+	if reply.GetActorTableData() == nil {
+		return nil, fmt.Errorf("%w: %q in namespace %q", ErrActorNotFound, name, namespace)
+	}
+	return reply.GetActorTableData(), nil
+}
+
+// ActorByID looks an actor up by its id (32 hex characters); dead actors are found as long as the GCS remembers them.
+func (g *GCS) ActorByID(ctx context.Context, id string) (ActorInfo, error) {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != actorIDLen {
+		return ActorInfo{}, fmt.Errorf("ray: actor id %q is not %d hex characters", id, 2*actorIDLen)
+	}
+	reply, err := g.actors.GetActorInfo(ctx, &corepb.GetActorInfoRequest{ActorId: raw})
+	if err != nil {
+		return ActorInfo{}, fmt.Errorf("ray: look up actor %s: %w", id, err)
+	}
+	if reply.GetStatus().GetCode() == gcsNotFound || reply.GetActorTableData() == nil {
+		return ActorInfo{}, fmt.Errorf("%w: id %s", ErrActorNotFound, id)
+	}
+	return newActorInfo(reply.GetActorTableData()), gcsError(reply.GetStatus())
+}
+
+// Actors lists every actor that the GCS knows, in all namespaces and states, dead ones included as long as the GCS
+// remembers them. The list is whole: it is not cut at a page.
+func (g *GCS) Actors(ctx context.Context) ([]ActorInfo, error) {
+	reply, err := g.actors.GetAllActorInfo(ctx, &corepb.GetAllActorInfoRequest{ShowDeadJobs: true})
+	if err != nil {
+		return nil, fmt.Errorf("ray: list actors: %w", err)
+	}
+	if err := gcsError(reply.GetStatus()); err != nil {
+		return nil, fmt.Errorf("ray: list actors: %w", err)
+	}
+	actors := make([]ActorInfo, 0, len(reply.GetActorTableData()))
+	for _, data := range reply.GetActorTableData() {
+		actors = append(actors, newActorInfo(data))
+	}
+	return actors, nil
+}
+
+// NamedActors lists the named actors of a namespace that are not dead, sorted by name.
+func (g *GCS) NamedActors(ctx context.Context, namespace string) ([]ActorInfo, error) {
+	all, err := g.Actors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	named := slices.DeleteFunc(all, func(a ActorInfo) bool {
+		return a.Name == "" || a.Namespace != namespace || a.State == ActorDead
+	})
+	slices.SortFunc(named, func(a, b ActorInfo) int { return strings.Compare(a.Name, b.Name) })
+	return named, nil
+}
+
+// Nodes lists the nodes that the GCS knows, dead ones included.
+func (g *GCS) Nodes(ctx context.Context) ([]NodeInfo, error) {
+	reply, err := g.nodes.GetAllNodeInfo(ctx, &corepb.GetAllNodeInfoRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("ray: list nodes: %w", err)
+	}
+	if err := gcsError(reply.GetStatus()); err != nil {
+		return nil, fmt.Errorf("ray: list nodes: %w", err)
+	}
+	nodes := make([]NodeInfo, 0, len(reply.GetNodeInfoList()))
+	for _, n := range reply.GetNodeInfoList() {
+		nodes = append(nodes, NodeInfo{
+			ID:         hex.EncodeToString(n.GetNodeId()),
+			Address:    n.GetNodeManagerAddress(),
+			Alive:      n.GetState() == corepb.GcsNodeInfo_ALIVE,
+			Head:       n.GetIsHeadNode(),
+			Resources:  n.GetResourcesTotal(),
+			SessionDir: n.GetSessionDir(),
+		})
+	}
+	return nodes, nil
+}
+
+// Close ends the connection. Calls in flight fail.
+func (g *GCS) Close() error { return g.conn.Close() }
+
+func gcsError(s *corepb.GcsStatus) error {
+	if s.GetCode() == gcsOK {
+		return nil
+	}
+	return fmt.Errorf("GCS status %d: %s", s.GetCode(), s.GetMessage())
+}
