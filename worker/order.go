@@ -133,7 +133,7 @@ func (s *scheduler) enterUnordered(c *call) error {
 	if earlier := s.byTask[c.taskID]; earlier != nil && c.attempt <= earlier.attempt {
 		return errDuplicate
 	}
-	if !s.hasRoom(c) {
+	if !s.hasRoom(c, true) {
 		return errFull
 	}
 	s.accept(c)
@@ -147,7 +147,7 @@ func (s *scheduler) enterInOrder(q *callerQueue, c *call) error {
 		return fmt.Errorf("%w: %d, the next one is %d", errStale, c.seq, q.next)
 	case q.pending[c.seq] != nil:
 		return errDuplicate
-	case !s.hasRoom(c):
+	case !s.hasRoom(c, c.seq == q.next):
 		s.skip(q, c.seq)
 		return errFull
 	}
@@ -161,7 +161,7 @@ func (s *scheduler) enterRetry(q *callerQueue, c *call) error {
 	if last, ok := q.retried[c.seq]; ok && c.attempt <= last {
 		return errDuplicate
 	}
-	if !s.hasRoom(c) || len(q.skipped) >= s.limits.gaps {
+	if !s.hasRoom(c, true) || len(q.skipped) >= s.limits.gaps {
 		return errFull // the number stays open for another attempt
 	}
 	if earlier := q.pending[c.seq]; earlier != nil {
@@ -193,9 +193,9 @@ func (s *scheduler) skip(q *callerQueue, seq int64) {
 	}
 }
 
-// hasRoom: a call that can run at once is never too many.
-func (s *scheduler) hasRoom(c *call) bool {
-	if s.running < s.slots && s.waiting == 0 {
+// hasRoom: a call whose turn it is and that finds a free slot is never too many.
+func (s *scheduler) hasRoom(c *call, itsTurn bool) bool {
+	if itsTurn && s.running < s.slots {
 		return true
 	}
 	return s.waiting < s.limits.waiting && s.waitingBytes+c.size <= s.limits.waitingBytes

@@ -57,8 +57,8 @@ func newProcess(l *launch, r *registry, log *slog.Logger) *process {
 	}
 }
 
-// run serves until the process has to end, and returns its exit code. What it started may still run then; shutdown
-// ends that, where the process itself does not. The end of ctx is a request to exit, as SIGTERM is.
+// run serves until the process has to end, and returns its exit code. It does not wait for what it started: methods may
+// run for ever, and the end of the process ends them. The end of ctx is a request to exit, as SIGTERM is.
 func (p *process) run(ctx context.Context) int {
 	defer close(p.ended)
 	actorCtx, cancel := context.WithCancel(context.Background())
@@ -70,7 +70,7 @@ func (p *process) run(ctx context.Context) int {
 		return 1
 	}
 	p.server = grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize), grpc.SharedWriteBuffer(true),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingPause, PermitWithoutStream: true}),
 	)
 	corepb.RegisterCoreWorkerServiceServer(p.server, core)
@@ -145,7 +145,7 @@ func (p *process) requestExit(req exitRequest) {
 func (p *process) serve(ctx context.Context, core *coreWorker, cancel context.CancelFunc, served, gone <-chan error) int {
 	var (
 		leaving *exitRequest
-		drained chan struct{}    // closed when no RPC is left
+		drained <-chan struct{}  // closed when no RPC is left
 		timeout <-chan time.Time // of what is being waited for
 		asked   = ctx.Done()     // SIGTERM
 	)
@@ -156,13 +156,14 @@ func (p *process) serve(ctx context.Context, core *coreWorker, cancel context.Ca
 			a.calls.close()
 		}
 		cancel()
-		drained = make(chan struct{})
+		done := make(chan struct{})
+		drained = done
 		if req.exception != nil {
-			close(drained) // the creation task is not answered, so there is nothing to wait for
+			close(done) // the creation task is not answered, so there is nothing to wait for
 			return
 		}
 		timeout = time.After(graceTime)
-		p.tasks.Go(func() { p.server.GracefulStop(); close(drained) })
+		p.tasks.Go(func() { p.server.GracefulStop(); close(done) })
 	}
 	goodbye := func() error {
 		drained, timeout = nil, time.After(goodbyeTime)
@@ -218,15 +219,4 @@ func exitCode(req *exitRequest) int {
 		return 1
 	}
 	return 0
-}
-
-// shutdown frees what run left behind, for a process that lives on, and waits for it.
-func (p *process) shutdown() {
-	if p.server != nil {
-		p.server.Stop()
-	}
-	if p.raylet != nil {
-		_ = p.raylet.conn.Close()
-	}
-	p.tasks.Wait()
 }

@@ -21,8 +21,14 @@ var (
 	metadataCancelled = []byte("5") // TASK_CANCELLED
 )
 
-// maxErrorText bounds what an error says, in bytes: a stack of a deep recursion is longer than anyone reads.
-const maxErrorText = 64 << 10
+const (
+	// maxErrorText bounds what an error says, in bytes: a stack of a deep recursion is longer than anyone reads.
+	maxErrorText = 64 << 10
+	// minErrorText is left of it when it is to be sent very often.
+	minErrorText = 256
+	// maxReturns bounds the return values that a caller may ask for.
+	maxReturns = 10_000
+)
 
 // value is one encoded result.
 type value struct{ data, metadata []byte }
@@ -79,8 +85,7 @@ func reply(spec *corepb.TaskSpec, values []value) *corepb.PushTaskReply {
 
 // errorReply answers every expected return value with the error: a caller may ask for any of them alone.
 func errorReply(spec *corepb.TaskSpec, failure value, text string) *corepb.PushTaskReply {
-	// The count comes from the caller; more than this many objects no one asks for.
-	values := make([]value, min(spec.GetNumReturns(), 10_000))
+	values := make([]value, spec.GetNumReturns())
 	for i := range values {
 		values[i] = failure
 	}
@@ -147,11 +152,11 @@ func cancelledError(text string) (value, error) {
 	return value{data, metadataCancelled}, err
 }
 
-// errorText makes the text of an error fit for protobuf and for people.
-func errorText(err error) string {
+// errorText makes the text of an error fit for protobuf and for people, and for being sent n times.
+func errorText(err error, n uint64) string {
 	text := err.Error()
-	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "\n... (cut)"
+	if limit := max(maxErrorText/max(n, 1), minErrorText); uint64(len(text)) > limit {
+		text = text[:limit] + "\n... (cut)"
 	}
 	if text = strings.ToValidUTF8(text, "?"); text == "" {
 		return fmt.Sprintf("an error of type %T without a text", err)

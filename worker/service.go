@@ -86,6 +86,9 @@ func (w *coreWorker) PushTask(ctx context.Context, req *corepb.PushTaskRequest) 
 	if len(spec.GetTaskId()) != taskIDSize {
 		return nil, invalid(ctx, fmt.Sprintf("a task id has %d bytes, not %d", taskIDSize, len(spec.GetTaskId())))
 	}
+	if n := spec.GetNumReturns(); n > maxReturns {
+		return nil, invalid(ctx, fmt.Sprintf("%d return values are wanted; the limit is %d", n, maxReturns))
+	}
 	switch spec.GetType() {
 	case corepb.TaskType_ACTOR_CREATION_TASK:
 		return w.createActor(ctx, spec)
@@ -144,7 +147,7 @@ func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*c
 // constructorFailed ends the process with the error and never answers the creation task: the GCS takes any answer, an
 // application error too, for success, and callers would then talk to an actor that is not there.
 func (w *coreWorker) constructorFailed(class string, err error) error {
-	text := errorText(err)
+	text := errorText(err, 1)
 	exception, encodeErr := w.raiser(class + ".__init__").constructorError(text)
 	if encodeErr != nil {
 		text += "\n" + encodeErr.Error()
@@ -201,7 +204,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		}
 		return r, nil
 	case a.calls.wasCancelled(c):
-		text := "Task was cancelled. " + errorText(err)
+		text := "Task was cancelled. " + errorText(err, spec.GetNumReturns())
 		v, err := cancelledError(text)
 		if err != nil {
 			return nil, status.Error(codes.Internal, err.Error())
@@ -236,7 +239,7 @@ func (w *coreWorker) run(ctx context.Context, a *actor, method string, spec *cor
 
 // failure answers a task with an exception.
 func (w *coreWorker) failure(spec *corepb.TaskSpec, function string, err error) (*corepb.PushTaskReply, error) {
-	text := errorText(err)
+	text := errorText(err, spec.GetNumReturns())
 	v, err := w.raiser(function).methodError(text)
 	if err != nil {
 		return nil, status.Error(codes.Internal, text+"\n"+err.Error())

@@ -37,8 +37,7 @@ func newCounter(_ context.Context, args worker.Args) (*counter, error) {
 		c.n = start
 	case string:
 		if start == "panic" {
-			var m map[string]int
-			m[start]++
+			panic("the constructor panics")
 		}
 		return nil, fmt.Errorf("the constructor refuses %q", start)
 	}

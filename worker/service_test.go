@@ -1,0 +1,537 @@
+package worker_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/pickle"
+	"github.com/seedcore/seedcore/internal/wire/rayletipc"
+	"github.com/seedcore/seedcore/worker"
+)
+
+type methods = map[string]worker.Method[*thing]
+
+// things is a registry with class Thing, whose constructor fails with its first argument if it is a string.
+func things(t *testing.T, extra methods) *worker.Registry {
+	t.Helper()
+	all := methods{
+		"echo": func(_ *thing, _ context.Context, args worker.Args) (any, error) { return args.Value(0) },
+		"fail": func(*thing, context.Context, worker.Args) (any, error) { return nil, errors.New("it failed") },
+	}
+	for name, m := range extra {
+		all[name] = m
+	}
+	var r worker.Registry
+	err := worker.RegisterIn(&r, "Thing", func(_ context.Context, args worker.Args) (*thing, error) {
+		if args.Len() == 0 {
+			return &thing{}, nil
+		}
+		switch v, err := args.Value(0); v {
+		case "panic":
+			panic("constructor panics")
+		case "goexit":
+			runtime.Goexit()
+			return nil, nil
+		default:
+			return nil, errors.Join(err, fmt.Errorf("constructor fails with %v", v))
+		}
+	}, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &r
+}
+
+// actor starts a worker with an actor of one slot.
+func actor(t *testing.T, extra methods) *host {
+	t.Helper()
+	return start(t, things(t, extra), worker.DefaultLimits).serve().create(1)
+}
+
+func TestValuesGoThereAndBack(t *testing.T) {
+	h := actor(t, nil)
+	for _, v := range []any{
+		nil, true, int64(-5), int64(math.MaxInt64), 2.5, "text", []byte{0, 1, 0xff},
+		[]any{int64(1), []any{"two", nil}}, map[string]any{"a": []any{map[string]any{"b": []byte("c")}}},
+	} {
+		if got := h.call("echo", v); !reflect.DeepEqual(got, v) {
+			t.Errorf("%#v came back as %#v", v, got)
+		}
+	}
+	if got, ok := h.call("echo", []byte{}).([]byte); !ok || len(got) != 0 {
+		t.Errorf("no bytes came back as %v", got)
+	}
+	if got := h.call("__ray_ready__"); got != nil {
+		t.Errorf("__ray_ready__ gave %v", got)
+	}
+}
+
+func TestArgs(t *testing.T) {
+	type inner struct {
+		Name  string   `json:"name"`
+		Sizes []int    `json:"sizes"`
+		Extra *float64 `json:"extra,omitempty"`
+	}
+	checked := make(chan struct{})
+	h := actor(t, methods{"check": func(_ *thing, _ context.Context, args worker.Args) (any, error) {
+		defer close(checked)
+		if args.Len() != 3 {
+			return nil, fmt.Errorf("%d arguments", args.Len())
+		}
+		var got inner
+		if err := args.Decode(0, &got); err != nil || got.Name != "n" || !slices.Equal(got.Sizes, []int{1, 2}) {
+			return nil, fmt.Errorf("decoded %+v, %v", got, err)
+		}
+		if b, err := args.Bytes(1); err != nil || string(b) != "raw" {
+			return nil, fmt.Errorf("bytes %q, %v", b, err)
+		}
+		for _, read := range []func() error{
+			func() error { _, err := args.Bytes(2); return err },
+			func() error { _, err := args.Value(3); return err },
+			func() error { _, err := args.Value(-1); return err },
+			func() error { var n int; return args.Decode(2, &n) },
+			func() error { var n int; return args.Decode(3, &n) },
+		} {
+			if err := read(); err == nil || !strings.Contains(err.Error(), "argument") {
+				return nil, fmt.Errorf("a wrong read gave %v", err)
+			}
+		}
+		if v, ok, err := args.Named("key"); v != int64(9) || !ok || err != nil {
+			return nil, fmt.Errorf("named %v %v %v", v, ok, err)
+		}
+		if v, ok, err := args.Named("none"); v != nil || ok || err != nil {
+			return nil, fmt.Errorf("named %v %v %v", v, ok, err)
+		}
+		return nil, nil
+	}})
+	h.call("check", map[string]any{"name": "n", "sizes": []any{1, 2}}, []byte("raw"), "text", keyword{"key", 9})
+	<-checked
+}
+
+func TestBadArgumentsAreExceptions(t *testing.T) {
+	h := actor(t, nil)
+	ref := h.task("echo", 1)
+	ref.TaskSpec.Args[1] = &corepb.TaskArg{ObjectRef: &corepb.ObjectReference{ObjectId: bytes.Repeat([]byte{1}, 28)}}
+	odd := h.task("echo", 1)
+	odd.TaskSpec.Args = odd.TaskSpec.Args[:1]
+	key := h.task("echo", keyword{"k", 1})
+	key.TaskSpec.Args[0].Data = []byte("short")
+	value := h.task("echo", 1)
+	value.TaskSpec.Args[1].Metadata = []byte("ODD")
+	missing := h.task("echo")
+	for _, test := range []struct {
+		req  *corepb.PushTaskRequest
+		want string
+	}{
+		{ref, "object reference"}, {odd, "pairs"}, {key, "name of argument 0"}, {value, "ODD"}, {missing, "argument 0 is missing"},
+	} {
+		if text := h.exception(test.req, h.push(test.req)); !strings.Contains(text, test.want) {
+			t.Errorf("%q does not say %q", text, test.want)
+		}
+	}
+	h.call("echo", "still here")
+}
+
+func TestReturnValuesAreAsManyAsWanted(t *testing.T) {
+	h := actor(t, methods{
+		"three": func(*thing, context.Context, worker.Args) (any, error) { return []any{"a", []byte("b"), 3}, nil },
+		"bad":   func(*thing, context.Context, worker.Args) (any, error) { return []any{1, make(chan int)}, nil },
+		"endless": func(*thing, context.Context, worker.Args) (any, error) {
+			return nil, errors.New(strings.Repeat("long ", 1<<20))
+		},
+	})
+	push := func(method string, n uint64) (*corepb.PushTaskRequest, *corepb.PushTaskReply) {
+		req := h.task(method, "x")
+		req.TaskSpec.NumReturns = n
+		return req, h.push(req)
+	}
+	for n, want := range map[uint64][]any{
+		0: {}, 1: {[]any{"a", []byte("b"), int64(3)}}, 3: {"a", []byte("b"), int64(3)},
+	} {
+		req, reply := push("three", n)
+		if got := h.values(req, reply); !reflect.DeepEqual(got, want) {
+			t.Errorf("%d: %v", n, got)
+		}
+	}
+	for _, test := range []struct {
+		method string
+		n      uint64
+		want   string
+	}{
+		{"three", 2, "wants 2 return values, and the method returned a []any of 3"},
+		{"echo", 2, "returned a string"},
+		{"bad", 1, "chan int"},
+		{"bad", 2, "return value 1"},
+		{"fail", 3, "it failed"},
+	} {
+		req, reply := push(test.method, test.n)
+		if text := h.exception(req, reply); !strings.Contains(text, test.want) {
+			t.Errorf("%s, %d: %s", test.method, test.n, text)
+		}
+	}
+	if _, reply := push("fail", 0); !reply.GetIsApplicationError() || len(reply.GetReturnObjects()) != 0 {
+		t.Errorf("%v", reply)
+	}
+	many := h.task("endless")
+	many.TaskSpec.NumReturns = 10_000
+	if text := h.exception(many, h.push(many)); len(text) > 1000 {
+		t.Errorf("%d bytes, 10,000 times", len(text))
+	}
+	tooMany := h.task("three")
+	tooMany.TaskSpec.NumReturns = math.MaxUint64
+	h.refuses(tooMany, "18446744073709551615 return values")
+	h.seq--
+	for field := range map[protowire.Number]string{30: "returns_dynamic", 34: "streaming_generator"} {
+		req := h.task("three")
+		req.TaskSpec.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, field, protowire.VarintType), 1))
+		if text := h.exception(req, h.push(req)); !strings.Contains(text, "stream") {
+			t.Error(text)
+		}
+	}
+}
+
+func TestWhateverAMethodDoesIsAnException(t *testing.T) {
+	h := actor(t, methods{
+		"panics":   func(*thing, context.Context, worker.Args) (any, error) { return explode(), nil },
+		"goexit":   func(*thing, context.Context, worker.Args) (any, error) { runtime.Goexit(); return nil, nil },
+		"nilpanic": func(*thing, context.Context, worker.Args) (any, error) { panic(nil) },
+		"silent":   func(*thing, context.Context, worker.Args) (any, error) { return nil, errors.New("") },
+		"binary":   func(*thing, context.Context, worker.Args) (any, error) { return nil, errors.New("\xff\xfe") },
+		"endless": func(*thing, context.Context, worker.Args) (any, error) {
+			return nil, errors.New(strings.Repeat("long ", 1<<20))
+		},
+		"unsendable": func(*thing, context.Context, worker.Args) (any, error) { return func() {}, nil },
+	})
+	for _, test := range []struct{ method, want string }{
+		{"fail", "it failed"},
+		{"panics", "panic: explosion\n\ngoroutine "},
+		{"panics", "worker_test.explode("},
+		{"goexit", "runtime.Goexit"},
+		{"nilpanic", "panic called with nil argument"},
+		{"silent", "errors.errorString without a text"},
+		{"binary", "?"},
+		{"endless", "(cut)"},
+		{"unsendable", "func() cannot be sent"},
+		{"nothing", `the Go actor class Thing has no method "nothing"`},
+		{"__init__", "no method"},
+		{"", "no method"},
+	} {
+		req := h.task(test.method)
+		text := h.exception(req, h.push(req))
+		if !strings.Contains(text, test.want) || len(text) > 100_000 {
+			t.Errorf("%s: %.1000s", test.method, text)
+		}
+	}
+	h.call("echo", "still here")
+	h.idle()
+}
+
+func explode() any { panic("explosion") }
+
+func TestTheTransportMayReorderCalls(t *testing.T) {
+	var order []any
+	h := actor(t, methods{"record": func(_ *thing, _ context.Context, args worker.Args) (any, error) {
+		v, err := args.Value(0)
+		order = append(order, v)
+		return nil, err
+	}})
+	const n = 50
+	var requests []*corepb.PushTaskRequest
+	for i := range n {
+		requests = append(requests, h.task("record", i))
+	}
+	var wg sync.WaitGroup
+	for _, req := range slices.Backward(requests) {
+		wg.Go(func() {
+			if _, err := h.client.PushTask(h.context(), req); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for i, v := range order {
+		if v != int64(i) {
+			t.Fatalf("ran in the order %v", order)
+		}
+	}
+	h.refuses(requests[7], "stale sequence number")
+	if len(order) != n {
+		t.Errorf("%d calls ran", len(order))
+	}
+	group := h.task("record", "in a group")
+	group.SequenceNumber, group.TaskSpec.ConcurrencyGroupName = 0, "io" // numbered on its own
+	h.push(group)
+}
+
+func TestCallsForOthersAreRefused(t *testing.T) {
+	h := start(t, things(t, nil), worker.DefaultLimits).serve()
+	h.refuses(h.task("echo", 1), "no actor lives in this process")
+	h.seq = 0
+	wrongWorker := creation(t, "Thing", 1)
+	wrongWorker.IntendedWorkerId = bytes.Repeat([]byte{9}, 28)
+	h.refuses(wrongWorker, "mismatched WorkerID")
+	h.create(1)
+	h.refuses(creation(t, "Thing", 1), "has an actor already")
+	for text, change := range map[string]func(*corepb.PushTaskRequest){
+		"mismatched WorkerID":              func(r *corepb.PushTaskRequest) { r.IntendedWorkerId = nil },
+		"mismatched ActorID":               func(r *corepb.PushTaskRequest) { r.TaskSpec.ActorTaskSpec.ActorId = bytes.Repeat([]byte{1}, 16) },
+		"a task id has 24 bytes, not 3":    func(r *corepb.PushTaskRequest) { r.TaskSpec.TaskId = []byte("abc") },
+		"a task id has 24 bytes, not 0":    func(r *corepb.PushTaskRequest) { r.TaskSpec = nil },
+		"worker id has 0 bytes":            func(r *corepb.PushTaskRequest) { r.TaskSpec.CallerAddress = nil },
+		"sequence number out of range":     func(r *corepb.PushTaskRequest) { r.SequenceNumber = -1 },
+		"out of range: 0, processed up to": func(r *corepb.PushTaskRequest) { r.ClientProcessedUpTo = 100 },
+	} {
+		req := h.task("echo", 1)
+		h.seq = 0
+		change(req)
+		h.refuses(req, text)
+	}
+	if h.call("echo", "first") != "first" { // nothing above has used a number
+		t.Error("echo")
+	}
+	normal := h.task("f")
+	normal.TaskSpec.Type, normal.TaskSpec.Name = corepb.TaskType_NORMAL_TASK, "f"
+	if text := h.exception(normal, h.push(normal)); !strings.Contains(text, "not of the job or of a task") {
+		t.Error(text)
+	}
+	h.idle()
+}
+
+func TestTooManyCallsAreTurnedAway(t *testing.T) {
+	release := make(chan struct{})
+	h := start(t, things(t, methods{"wait": func(*thing, context.Context, worker.Args) (any, error) { <-release; return "done", nil }}),
+		worker.NewLimits(2, 1<<20, 10, 10, patience)).serve().create(1)
+	results := make(chan error, 3)
+	for i := range int32(3) {
+		req := h.task("wait")
+		go func() {
+			_, err := h.client.PushTask(h.context(), req)
+			results <- err
+		}()
+		h.eventually(func(s *corepb.CoreWorkerStats) bool {
+			return int32(s.GetNumRunningTasks())+s.GetTaskQueueLength() == i+1
+		})
+	}
+	h.eventually(func(s *corepb.CoreWorkerStats) bool {
+		return s.GetNumRunningTasks() == 1 && s.GetTaskQueueLength() == 2
+	})
+	_, err := h.client.PushTask(h.context(), h.task("wait"))
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "too many calls wait") {
+		t.Error(err)
+	}
+	close(release)
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	h.call("echo", "the refused call left no hole")
+}
+
+// eventually polls the statistics of the worker.
+func (h *host) eventually(condition func(*corepb.CoreWorkerStats) bool) *corepb.CoreWorkerStats {
+	h.t.Helper()
+	ctx := h.context()
+	for {
+		reply, err := h.client.GetCoreWorkerStats(ctx, &corepb.GetCoreWorkerStatsRequest{IntendedWorkerId: workerID})
+		if err != nil {
+			h.t.Fatalf("%v; last: %v", err, reply)
+		}
+		if condition(reply.GetCoreWorkerStats()) {
+			return reply.GetCoreWorkerStats()
+		}
+	}
+}
+
+func TestConcurrentCallsOverlap(t *testing.T) {
+	var inside sync.WaitGroup
+	inside.Add(4)
+	h := start(t, things(t, methods{"meet": func(*thing, context.Context, worker.Args) (any, error) {
+		inside.Done()
+		inside.Wait() // returns when four calls are here
+		return nil, nil
+	}}), worker.DefaultLimits).serve().create(4)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		req := h.task("meet")
+		req.SequenceNumber = int64(100 - i) // numbers do not matter here
+		wg.Go(func() {
+			if _, err := h.client.PushTask(h.context(), req); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestACallOutlivesItsCaller(t *testing.T) {
+	entered, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	h := actor(t, methods{"wait": func(_ *thing, ctx context.Context, _ worker.Args) (any, error) {
+		close(entered)
+		<-release
+		ended <- ctx.Err()
+		return nil, nil
+	}})
+	ctx, cancel := context.WithCancel(h.context())
+	req := h.task("wait")
+	result := make(chan error, 1)
+	go func() {
+		_, err := h.client.PushTask(ctx, req)
+		result <- err
+	}()
+	<-entered
+	cancel()
+	if err := <-result; status.Code(err) != codes.Canceled {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-ended; err != nil {
+		t.Errorf("the method's context ended with that of its caller: %v", err)
+	}
+	h.call("echo", "next")
+}
+
+func TestCancelTask(t *testing.T) {
+	entered := make(chan struct{})
+	h := actor(t, methods{"wait": func(_ *thing, ctx context.Context, _ worker.Args) (any, error) {
+		close(entered)
+		<-ctx.Done()
+		return nil, fmt.Errorf("gave up: %w", ctx.Err())
+	}})
+	type result struct {
+		reply   *corepb.PushTaskReply
+		err     error
+		trailer metadata.MD
+	}
+	push := func(req *corepb.PushTaskRequest) <-chan result {
+		done := make(chan result, 1)
+		go func() {
+			var r result
+			r.reply, r.err = h.client.PushTask(h.context(), req, grpc.Trailer(&r.trailer))
+			done <- r
+		}()
+		return done
+	}
+	cancel := func(id []byte, force bool) (running, succeeded bool) {
+		reply, err := h.client.CancelTask(h.context(), &corepb.CancelTaskRequest{IntendedTaskId: id, ForceKill: force})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.GetRequestedTaskRunning(), reply.GetAttemptSucceeded()
+	}
+	running := push(h.task("wait"))
+	<-entered
+	queued := push(h.task("echo", "never"))
+	h.eventually(func(s *corepb.CoreWorkerStats) bool { return s.GetTaskQueueLength() == 1 })
+	if running, ok := cancel(taskID(77), false); running || ok {
+		t.Error("an unknown task was cancelled")
+	}
+	if running, ok := cancel(taskID(0), true); running || ok {
+		t.Error("an actor cannot be killed for one task")
+	}
+	if running, ok := cancel(taskID(1), false); running || !ok {
+		t.Error("a queued task was not cancelled")
+	}
+	r := <-queued
+	refused(t, r.err, r.trailer, "SchedulingCancelled", "cancelled before it ran")
+	if running, ok := cancel(taskID(0), false); !running || !ok {
+		t.Error("a running task was not cancelled")
+	}
+	r = <-running
+	if r.err != nil || !r.reply.GetIsApplicationError() || string(r.reply.GetReturnObjects()[0].GetMetadata()) != "5" ||
+		!strings.Contains(r.reply.GetTaskExecutionError(), "gave up: context canceled") {
+		t.Errorf("%v, %v", r.reply, r.err)
+	}
+	h.call("echo", "next")
+}
+
+func TestTheConstructorsErrorReachesTheRaylet(t *testing.T) {
+	for class, test := range map[string]struct {
+		arg        any
+		text, more string
+	}{
+		"Thing":             {"nothing", "constructor fails with nothing", ""},
+		"f.<locals>.Thing":  {"panic", "panic: constructor panics", "goroutine "},
+		"Outer.Inner.Thing": {"goexit", "runtime.Goexit", ""},
+		"Unknown":           {"x", `no Go actor class "Unknown"; it has Thing`, ""},
+	} {
+		h := start(t, things(t, nil), worker.DefaultLimits).serve()
+		answered := make(chan error, 1)
+		go func() {
+			_, err := h.client.PushTask(h.context(), creation(t, class, 1, test.arg))
+			answered <- err
+		}()
+		m, err := rayletipc.UnmarshalDisconnectClientRequest(h.receives(rayletipc.TypeDisconnectClientRequest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.ExitType != int32(corepb.WorkerExitType_USER_ERROR) || !strings.Contains(m.Detail, test.text) {
+			t.Errorf("%+v", m)
+		}
+		died, formatted := rayException(t, m.CreationTaskException)
+		if died.Class != (pickle.Global{Module: "ray.exceptions", Name: "ActorDiedError"}) || !strings.Contains(formatted, test.text) || !strings.Contains(formatted, test.more) {
+			t.Errorf("%v of %q", died, formatted)
+		}
+		cause, ok := died.Args[0].(*pickle.Object)
+		if !ok || cause.Class != (pickle.Global{Module: "ray.exceptions", Name: "RayTaskError"}) || !strings.Contains(fmt.Sprint(cause.Args[1]), test.text) {
+			t.Errorf("cause %v", died.Args[0])
+		}
+		select {
+		case err := <-answered:
+			t.Errorf("the creation was answered (%v) before the raylet knew", err)
+		default:
+		}
+		h.send(rayletipc.TypeDisconnectClientReply, nil)
+		h.exits(1)
+		h.logged("constructor failed")
+		if err := <-answered; status.Code(err) != codes.Unavailable {
+			t.Errorf("answered with %v", err)
+		}
+	}
+}
+
+func TestStatistics(t *testing.T) {
+	h := start(t, things(t, nil), worker.DefaultLimits).serve()
+	stats := func() *corepb.CoreWorkerStats {
+		return h.eventually(func(*corepb.CoreWorkerStats) bool { return true })
+	}
+	if s := stats(); s.GetPid() != uint32(os.Getpid()) || !bytes.Equal(s.GetWorkerId(), workerID) || s.GetPort() != int64(h.port) ||
+		s.GetIpAddress() != "127.0.0.1" || len(s.GetActorId()) != 0 {
+		t.Errorf("%v", s)
+	}
+	h.create(1)
+	h.call("echo", 1)
+	if s := stats(); !bytes.Equal(s.GetActorId(), actorID) || !bytes.Equal(s.GetJobId(), jobID) || s.GetNumExecutedTasks() != 1 {
+		t.Errorf("%v", s)
+	}
+	var trailer metadata.MD
+	_, err := h.client.GetCoreWorkerStats(h.context(), &corepb.GetCoreWorkerStatsRequest{IntendedWorkerId: []byte("x")}, grpc.Trailer(&trailer))
+	refused(t, err, trailer, "Invalid", "mismatched WorkerID")
+	if reply, err := h.client.NumPendingTasks(h.context(), &corepb.NumPendingTasksRequest{}); err != nil || reply.GetNumPendingTasks() != 0 {
+		t.Errorf("%v, %v", reply, err)
+	}
+	if _, err := h.client.LocalGC(h.context(), &corepb.LocalGCRequest{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.client.RayletNotifyGCSRestart(h.context(), &corepb.RayletNotifyGCSRestartRequest{}); err != nil {
+		t.Error(err)
+	}
+	h.idle()
+}
