@@ -1,0 +1,205 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of Config.
+const (
+	DefaultClientPort     = 10001
+	DefaultGCSPort        = 6379
+	DefaultNamespace      = "seedcore-dev"
+	DefaultHealthInterval = 5 * time.Second
+	DefaultHealthTimeout  = 5 * time.Second
+	DefaultBackoffMin     = 500 * time.Millisecond
+	DefaultBackoffMax     = 10 * time.Second
+)
+
+// AddressAuto stands for the cluster of this machine, as Ray itself records it.
+const AddressAuto = "auto"
+
+// Config says where the cluster is and how to watch it. The zero value is the cluster of this machine in
+// DefaultNamespace.
+type Config struct {
+	// Address is "ray://host:port" (the Ray Client server), "host:port" (the GCS; the session then goes to the same host
+	// at ClientPort) or "auto" (default): what Ray itself notes as this machine's cluster, else port 6379 here.
+	Address string
+	// ClientPort is the Ray Client port that goes with an address of the GCS. Default 10001.
+	ClientPort int
+	// Namespace is where named actors are looked up and created. Default DefaultNamespace.
+	Namespace string
+	// Warnings are contradictions in the environment that were settled; Start and Connect log each once.
+	Warnings []string
+	// HealthInterval is the time between two checks of a connection, HealthTimeout the time that one may take. Their
+	// sum bounds how long a loss stays unnoticed. Default 5 s each.
+	HealthInterval, HealthTimeout time.Duration
+	// BackoffMin and BackoffMax bound the pause between two attempts to connect in the background. The pause doubles
+	// and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
+	BackoffMin, BackoffMax time.Duration
+	// Logger takes one line a state change. Default: discard.
+	Logger *slog.Logger
+}
+
+// ConfigError names a setting that cannot be used.
+type ConfigError struct {
+	// Setting is the environment variable, or the field of Config where the value did not come from one.
+	Setting string
+	Value   string
+	Problem string
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("connector: %s=%q: %s", e.Setting, e.Value, e.Problem)
+}
+
+// FromEnv reads RAY_ADDRESS, RAY_HOST, RAY_PORT, SEEDCORE_RAY_CLIENT_PORT, RAY_NAMESPACE, SEEDCORE_NS and
+// SEEDCORE_DEFAULT_NAMESPACE. An empty variable counts as unset. All unusable ones are reported together, each as a
+// *ConfigError. It opens nothing.
+func FromEnv() (Config, error) { return FromLookup(os.Getenv) }
+
+// FromLookup is FromEnv with another place to look variables up; get returns "" for what is not set.
+func FromLookup(get func(string) string) (Config, error) {
+	var cfg Config
+	var problems []error
+	port := func(name string, fallback int) int {
+		text := get(name)
+		if text == "" {
+			return fallback
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 65535 {
+			problems = append(problems, &ConfigError{name, text, "is not a port number from 1 to 65535"})
+		}
+		return n
+	}
+	cfg.ClientPort = port("SEEDCORE_RAY_CLIENT_PORT", DefaultClientPort)
+	rayPort := port("RAY_PORT", DefaultClientPort)
+
+	source := "RAY_ADDRESS"
+	cfg.Address = get("RAY_ADDRESS")
+	if host := get("RAY_HOST"); cfg.Address == "" && host != "" {
+		source = "RAY_HOST"
+		cfg.Address = "ray://" + net.JoinHostPort(host, strconv.Itoa(rayPort))
+	}
+	if cfg.Address == "" {
+		cfg.Address = AddressAuto
+	}
+	if _, err := parseAddress(cfg.Address, cfg.ClientPort); err != nil {
+		problems = append(problems, &ConfigError{source, get(source), err.Error()})
+	}
+
+	cfg.Namespace = DefaultNamespace
+	for _, name := range []string{"SEEDCORE_DEFAULT_NAMESPACE", "SEEDCORE_NS", "RAY_NAMESPACE"} {
+		if v := get(name); v != "" {
+			cfg.Namespace = v
+		}
+	}
+	if a, b := get("RAY_NAMESPACE"), get("SEEDCORE_NS"); a != "" && b != "" && a != b {
+		cfg.Warnings = append(cfg.Warnings, fmt.Sprintf("RAY_NAMESPACE=%q and SEEDCORE_NS=%q differ: RAY_NAMESPACE is used", a, b))
+	}
+	return cfg, errors.Join(problems...)
+}
+
+// withDefaults fills what is empty and checks the rest.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.Address, AddressAuto)
+	setDefault(&c.ClientPort, DefaultClientPort)
+	setDefault(&c.Namespace, DefaultNamespace)
+	setDefault(&c.HealthInterval, DefaultHealthInterval)
+	setDefault(&c.HealthTimeout, DefaultHealthTimeout)
+	setDefault(&c.BackoffMin, DefaultBackoffMin)
+	setDefault(&c.BackoffMax, DefaultBackoffMax)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	var problems []error
+	if _, err := parseAddress(c.Address, c.ClientPort); err != nil {
+		problems = append(problems, &ConfigError{"Address", c.Address, err.Error()})
+	}
+	if c.ClientPort < 1 || c.ClientPort > 65535 {
+		problems = append(problems, &ConfigError{"ClientPort", strconv.Itoa(c.ClientPort), "is not a port number from 1 to 65535"})
+	}
+	for name, d := range map[string]time.Duration{
+		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "BackoffMin": c.BackoffMin, "BackoffMax": c.BackoffMax - c.BackoffMin + 1,
+	} {
+		if d <= 0 {
+			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (BackoffMax must not be below BackoffMin)"})
+		}
+	}
+	return c, errors.Join(problems...)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	if *field == *new(T) {
+		*field = value
+	}
+}
+
+// endpoints is where an address leads: the session's server, and the GCS where the address names it.
+type endpoints struct {
+	session string // host:port of the Ray Client server
+	gcs     string // host:port; empty: ask the session
+	auto    bool   // look up on each attempt what this machine's cluster is
+}
+
+// parseAddress checks the form of an address. It does not resolve names.
+func parseAddress(address string, clientPort int) (endpoints, error) {
+	scheme, rest, hasScheme := strings.Cut(address, "://")
+	switch {
+	case address == AddressAuto:
+		return endpoints{auto: true}, nil
+	case !hasScheme:
+		host, _, err := splitHostPort(address)
+		if err != nil {
+			return endpoints{}, err
+		}
+		return endpoints{session: net.JoinHostPort(host, strconv.Itoa(clientPort)), gcs: address}, nil
+	case scheme == "ray":
+		if !strings.Contains(rest, ":") {
+			rest = net.JoinHostPort(rest, strconv.Itoa(DefaultClientPort))
+		}
+		if _, _, err := splitHostPort(rest); err != nil {
+			return endpoints{}, err
+		}
+		return endpoints{session: rest}, nil
+	case scheme == "http" || scheme == "https":
+		host, _, _ := strings.Cut(strings.TrimSuffix(rest, "/"), ":")
+		return endpoints{}, fmt.Errorf("is the address of Ray's dashboard and jobs API; the Ray Client server is what is needed, usually ray://%s:%d", host, DefaultClientPort)
+	default:
+		return endpoints{}, fmt.Errorf("has the unknown scheme %q: use ray://host:port, host:port of the GCS, or auto", scheme)
+	}
+}
+
+func splitHostPort(s string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return "", "", fmt.Errorf("is not of the form host:port")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", "", fmt.Errorf("has the port %q, which is not a number from 1 to 65535", port)
+	}
+	return host, port, nil
+}
+
+// currentClusterFile is where `ray start` notes the GCS address of this machine's newest cluster.
+const currentClusterFile = "/tmp/ray/ray_current_cluster"
+
+// resolve turns the configured address into endpoints to dial now.
+func (c Config) resolve() (endpoints, error) {
+	e, err := parseAddress(c.Address, c.ClientPort)
+	if err != nil || !e.auto {
+		return e, err
+	}
+	gcs := net.JoinHostPort("127.0.0.1", strconv.Itoa(DefaultGCSPort))
+	if noted, err := os.ReadFile(currentClusterFile); err == nil && len(strings.TrimSpace(string(noted))) > 0 {
+		gcs = strings.TrimSpace(string(noted))
+	}
+	return parseAddress(gcs, c.ClientPort)
+}

@@ -1,0 +1,235 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/seedcore/seedcore/ray"
+)
+
+// ErrNotConnected: there is no connection at this moment; Info tells why.
+var ErrNotConnected = errors.New("connector: not connected to Ray")
+
+// ErrClosed: Close was called.
+var ErrClosed = errors.New("connector: closed")
+
+// Connector is the one connection of a process. It is safe for concurrent use.
+type Connector struct {
+	cfg Config
+	log *slog.Logger
+
+	stop    context.CancelFunc // ends the owner
+	stopped <-chan struct{}    // the owner's context is done
+	kick    chan struct{}      // wakes the owner from a pause; capacity 1
+
+	mu         sync.Mutex // guards everything below
+	started    bool       // the owner runs
+	persistent bool       // the owner goes on after a failed attempt
+	reset      bool       // the owner is to replace the session
+	info       Info
+	client     *ray.Client
+	attempt    *attempt      // the attempt under way, or else the next one
+	changed    chan struct{} // closed and replaced whenever info changes
+	ownerDone  chan struct{} // closed when the owner has returned
+	owner      context.Context
+}
+
+// attempt is one try to connect, shared by all who wait for it.
+type attempt struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+func newAttempt() *attempt { return &attempt{done: make(chan struct{})} }
+
+// New checks the configuration and makes a connector. It opens nothing. All problems are reported together, each as a
+// *ConfigError.
+func New(cfg Config) (*Connector, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c := &Connector{
+		cfg:       cfg,
+		log:       cfg.Logger,
+		kick:      make(chan struct{}, 1),
+		attempt:   newAttempt(),
+		changed:   make(chan struct{}),
+		ownerDone: make(chan struct{}),
+		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, Namespace: cfg.Namespace},
+	}
+	c.owner, c.stop = context.WithCancel(context.Background())
+	c.stopped = c.owner.Done()
+	return c, nil
+}
+
+// Start keeps the connection up in the background: it connects, watches, and connects again for as long as it takes,
+// until Close. It returns at once and may be called more than once.
+func (c *Connector) Start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.persistent = true
+	c.run()
+}
+
+// run starts the owner once; c.mu is held.
+func (c *Connector) run() {
+	if c.started || c.info.State == StateClosing || c.info.State == StateClosed {
+		return
+	}
+	c.started = true
+	for _, w := range c.cfg.Warnings {
+		c.log.Warn(w)
+	}
+	go c.supervise()
+}
+
+// Connect returns when the connection is up: at once when it is, else with the outcome of the attempt that is under way
+// or of one that it causes. All callers of one moment share one attempt, each under its own context; when ctx ends
+// first, the attempt goes on for the others. A failure is not remembered: the next call tries again.
+//
+// Once it has succeeded, the connection is kept up until Close, as Start does it.
+func (c *Connector) Connect(ctx context.Context) error {
+	c.mu.Lock()
+	if c.info.State.Answers() && !c.reset && c.client.Session().Err() == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	return c.await(ctx)
+}
+
+// Reset replaces the session by a new one, also when the present one is fine, and returns when the new one is up. Refs
+// and handles of the old session fail with ray.ErrStaleSession or ray.ErrSessionLost. Without a connection it is Connect.
+func (c *Connector) Reset(ctx context.Context) error {
+	c.mu.Lock()
+	c.reset = c.info.State.Answers() || c.info.State == StateReconnecting
+	return c.await(ctx)
+}
+
+// await wakes the owner and waits for the outcome of the current attempt. It is entered with c.mu held and unlocks it.
+func (c *Connector) await(ctx context.Context) error {
+	if c.info.State == StateClosing || c.info.State == StateClosed {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	c.run()
+	a := c.attempt
+	c.mu.Unlock()
+	c.wake()
+	select {
+	case <-a.done:
+		return a.err
+	case <-c.stopped:
+		return ErrClosed
+	case <-ctx.Done():
+		if last := c.Info().LastError; last != "" {
+			return fmt.Errorf("connector: connect: %w (%s)", ctx.Err(), last)
+		}
+		return fmt.Errorf("connector: connect: %w", ctx.Err())
+	}
+}
+
+func (c *Connector) wake() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Client returns the client of the present epoch, or ErrNotConnected before the first connection. While a session is
+// being replaced it still returns the last client: its direct calls may well work, its session fails.
+func (c *Connector) Client() (*ray.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.info.State == StateClosing || c.info.State == StateClosed:
+		return nil, ErrClosed
+	case c.client == nil && c.info.LastError != "":
+		return nil, fmt.Errorf("%w: %s", ErrNotConnected, c.info.LastError)
+	case c.client == nil:
+		return nil, ErrNotConnected
+	}
+	return c.client, nil
+}
+
+// WaitSession waits for a session whose epoch is above after, and returns its client and epoch.
+func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client, uint64, error) {
+	for {
+		c.mu.Lock()
+		client, epoch, state, changed := c.client, c.info.Epoch, c.info.State, c.changed
+		c.mu.Unlock()
+		switch {
+		case state == StateClosing || state == StateClosed:
+			return nil, 0, ErrClosed
+		case epoch > after && state.Answers():
+			return client, epoch, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// Close ends the connection for good: it stops the supervisor, lets calls under way end until ctx does, and closes the
+// session on the server. It is idempotent; a later call returns at once.
+func (c *Connector) Close(ctx context.Context) error {
+	c.mu.Lock()
+	if c.info.State == StateClosing || c.info.State == StateClosed {
+		c.mu.Unlock()
+		return nil
+	}
+	started := c.started
+	c.set(func(i *Info) { i.State = StateClosing })
+	c.mu.Unlock()
+	c.stop()
+	if started {
+		<-c.ownerDone
+	}
+	c.mu.Lock()
+	client := c.client
+	c.mu.Unlock()
+	err := closeClient(ctx, client)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(func(i *Info) { i.State = StateClosed })
+	return err
+}
+
+// set changes the information, and reports a change of state in the one place where that happens; c.mu is held. A
+// change that the table does not have is a defect of this package and is logged as such.
+func (c *Connector) set(change func(*Info)) {
+	before := c.info
+	change(&c.info)
+	if c.info.State != before.State {
+		c.info.Since = time.Now()
+		level := slog.LevelInfo
+		if !c.info.State.Answers() && before.State.Answers() && c.info.State != StateClosing {
+			level = slog.LevelWarn
+		}
+		if !allowed(before.State, c.info.State) {
+			level = slog.LevelError
+		}
+		attrs := []any{"state", c.info.State, "was", before.State, "epoch", c.info.Epoch, "address", c.info.Address}
+		if c.info.LastError != "" {
+			attrs = append(attrs, "cause", c.info.LastError)
+		}
+		c.log.Log(context.Background(), level, "ray connection", attrs...)
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+func allowed(from, to State) bool {
+	for _, s := range transitions[from] {
+		if s == to {
+			return true
+		}
+	}
+	return false
+}
