@@ -1,0 +1,66 @@
+package organism
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seedcore/seedcore/ray"
+)
+
+// ErrNameTaken: an actor of another class has the name.
+var ErrNameTaken = errors.New("organism: the actor name is taken")
+
+// ErrNoGCS: the question needs the cluster's control store, which is not reachable from here.
+var ErrNoGCS = errors.New("organism: the cluster's control store is not reachable from here")
+
+// Agents lists the agents of the namespace, whoever made them: the named actors whose class ends in "RayAgent" and that
+// are not dead. The list is whole and is read from the cluster, not from memory.
+func (o *Organism) Agents(ctx context.Context) ([]ray.ActorInfo, error) {
+	actors, err := o.Actors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(actors, func(a ray.ActorInfo) bool { return !strings.HasSuffix(a.Class, AgentClass) }), nil
+}
+
+// Actors lists the named actors of the organism's namespace that are not dead, sorted by name, as the cluster has them.
+func (o *Organism) Actors(ctx context.Context) ([]ray.ActorInfo, error) {
+	client, err := o.conn.Client()
+	if err != nil {
+		return nil, err
+	}
+	if client.GCS() == nil {
+		_, reason := client.Direct()
+		return nil, fmt.Errorf("%w: %w", ErrNoGCS, reason)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.opts.CallTimeout)
+	defer cancel()
+	return client.GCS().NamedActors(ctx, o.conn.Info().Namespace)
+}
+
+// CreateAgent makes an agent of its own, outside the configured organs, and waits until it answers. An agent of that
+// name is adopted, and created is false; another kind of actor of that name is ErrNameTaken.
+func (o *Organism) CreateAgent(ctx context.Context, id string, roles RoleProbs) (created bool, err error) {
+	if err := CheckName(id); err != nil {
+		return false, fmt.Errorf("%w: agent_id: %w", ErrArgument, err)
+	}
+	var arg any
+	if roles != (RoleProbs{}) {
+		if roles, err = roles.Normalized(); err != nil {
+			return false, fmt.Errorf("%w: role_probs: %w", ErrArgument, err)
+		}
+		arg = map[string]any{"E": roles.E, "S": roles.S, "O": roles.O} // what every path carries
+	}
+	client, namespace, err := o.link()
+	if err != nil {
+		return false, err
+	}
+	k := keeper{organism: o, client: client, namespace: namespace, log: o.log}
+	if err := k.ensure(ctx, agentSpec(id, arg, "")); err != nil {
+		return false, err
+	}
+	return k.created == 1, nil
+}
