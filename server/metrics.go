@@ -1,0 +1,118 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/organism"
+)
+
+// metrics is the server's own registry: the requests that it counts, and gauges that are read when asked for.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(conn *connector.Connector, org *organism.Organism) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "api_requests_total", Help: "Requests answered, by route, method and status code.",
+		}, []string{"endpoint", "method", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "api_request_duration_seconds", Help: "Time to answer a request, by route and method.",
+		}, []string{"endpoint", "method"}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &connectionCollector{conn: conn, organism: org})
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// observe counts the requests of one route. The pattern "METHOD /path" is the label, so that ids do not make series.
+func (m *metrics) observe(pattern string, handle http.HandlerFunc) http.Handler {
+	method, endpoint, _ := strings.Cut(pattern, " ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		handle(sw, r)
+		m.duration.WithLabelValues(endpoint, method).Observe(time.Since(start).Seconds())
+		m.requests.WithLabelValues(endpoint, method, strconv.Itoa(sw.status)).Inc()
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// connectionCollector reads the connection and the organism when they are scraped.
+type connectionCollector struct {
+	conn     *connector.Connector
+	organism *organism.Organism
+}
+
+var (
+	rayConnected     = prometheus.NewDesc("seedcore_ray_connected", "1 while the session answers.", nil, nil)
+	rayState         = prometheus.NewDesc("seedcore_ray_state", "1 for the present state of the connection.", []string{"state"}, nil)
+	rayEpoch         = prometheus.NewDesc("seedcore_ray_session_epoch", "Sessions opened so far.", nil, nil)
+	rayLastHealthy   = prometheus.NewDesc("seedcore_ray_last_healthy_timestamp_seconds", "When the session last answered.", nil, nil)
+	rayHealthLatency = prometheus.NewDesc("seedcore_ray_health_check_latency_seconds", "Round trip of the last check that was answered.", nil, nil)
+	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors on this session, by the path they took.", []string{"path"}, nil)
+	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured runs.", nil, nil)
+	organismExpected = prometheus.NewDesc("seedcore_organism_expected", "Organs and agents that are configured.", []string{"kind"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *connectionCollector) Describe(ch chan<- *prometheus.Desc) {
+	prometheus.DescribeByCollect(c, ch)
+}
+
+// Collect implements prometheus.Collector.
+func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+	}
+	flag := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	info := c.conn.Info()
+	gauge(rayConnected, flag(info.State.Answers()))
+	gauge(rayState, 1, string(info.State))
+	ch <- prometheus.MustNewConstMetric(rayEpoch, prometheus.CounterValue, float64(info.Epoch))
+	if !info.LastHealthy.IsZero() {
+		gauge(rayLastHealthy, float64(info.LastHealthy.UnixMilli())/1000)
+		gauge(rayHealthLatency, info.Latency.Seconds())
+	}
+	if client, err := c.conn.Client(); err == nil {
+		paths := client.Paths()
+		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Direct), "direct")
+		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Session), "session")
+	}
+	gauge(organismUp, flag(c.organism.Health().OK && info.State.Answers()))
+	agents := 0
+	for _, organ := range c.organism.Config().Organs {
+		agents += organ.AgentCount
+	}
+	gauge(organismExpected, float64(len(c.organism.Config().Organs)), "organ")
+	gauge(organismExpected, float64(agents), "agent")
+}

@@ -1,0 +1,104 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/organism"
+	"github.com/seedcore/seedcore/server"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// unconnected is the API of a process whose Ray is not there.
+func unconnected(t *testing.T, cfg server.Config) http.Handler {
+	t.Helper()
+	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	org, err := organism.New(conn, organism.DefaultConfig(), organism.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.New(conn, org, cfg).Handler()
+}
+
+func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+	if path != "/metrics" && method != http.MethodHead && !json.Valid(w.Body.Bytes()) {
+		t.Errorf("%s %s: not JSON: %s", method, path, w.Body)
+	}
+	return w.Code, strings.TrimSpace(w.Body.String())
+}
+
+func TestAnswersWithoutRay(t *testing.T) {
+	h := unconnected(t, server.Config{})
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		contains           string
+	}{
+		{"GET", "/healthz", "", 200, `"ok"`},
+		{"GET", "/readyz", "", 503, `{"ray_ok":false,"organism_ok":false,"ray_state":"disconnected"`},
+		{"HEAD", "/readyz", "", 503, ""},
+		{"GET", "/ray/status", "", 200, `"ray_available":false,"config":"RayConfig(remote=127.0.0.1:1, namespace=seedcore-dev)","cluster_info":{"status":"not_connected"}`},
+		{"GET", "/organism/status", "", 503, `{"success":false,"error":"Organism not initialized"`},
+		{"GET", "/organism/summary", "", 503, `"Organism not initialized"`},
+		{"POST", "/organism/execute/cognitive_organ_1", `{"task_data":{}}`, 503, `"organ_id":"cognitive_organ_1"`},
+		{"POST", "/organism/execute/random", `{"task_data":{}}`, 503, `"Organism not initialized"`},
+		{"POST", "/organism/execute/nowhere", `{"task_data":{}}`, 404, `"error":"Organ nowhere not found"`},
+		{"GET", "/tier0/agents", "", 503, `"success":false`},
+		{"POST", "/tier0/agents/create", `{}`, 400, `"message":"agent_id is required"`},
+		{"POST", "/tier0/agents/create", `{"agent_id":"a","role_probs":{"E":-1}}`, 400, `role_probs`},
+		{"POST", "/tier0/agents/create", `{"agent_id":"a b"}`, 400, `agent_id`},
+		{"POST", "/tier0/agents/a/execute", `{"task_data":{}}`, 503, `"message":"Organism not initialized"`},
+		{"GET", "/metrics", "", 200, "seedcore_ray_connected 0"},
+		{"GET", "/nowhere", "", 404, `{"detail":"Not Found"}`},
+		{"DELETE", "/healthz", "", 405, `{"detail":"Method Not Allowed"}`},
+	} {
+		code, body := ask(t, h, c.method, c.path, c.body)
+		if code != c.code || !strings.Contains(body, c.contains) {
+			t.Errorf("%s %s: %d %s; want %d with %s", c.method, c.path, code, body, c.code, c.contains)
+		}
+	}
+}
+
+func TestUnusableBodies(t *testing.T) {
+	h := unconnected(t, server.Config{})
+	for body, want := range map[string]string{
+		"":                      `"type":"missing"`,
+		"{":                     `"type":"json_invalid"`,
+		"[]":                    `"type":"dict_type","loc":["body"]`,
+		`{"task_data":[1]}`:     `"loc":["body","task_data"]`,
+		`{"task_data":{}} tail`: `"type":"json_invalid"`,
+	} {
+		code, got := ask(t, h, "POST", "/organism/execute/cognitive_organ_1", body)
+		if code != http.StatusUnprocessableEntity || !strings.Contains(got, want) {
+			t.Errorf("body %q: %d %s", body, code, got)
+		}
+	}
+	large := `{"task_data":{"x":"` + strings.Repeat("y", 9<<20) + `"}}`
+	if code, got := ask(t, h, "POST", "/organism/execute/cognitive_organ_1", large); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("a body of %d bytes: %d %s", len(large), code, got)
+	}
+}
+
+func TestCompatStatusAnswersFailuresWith200(t *testing.T) {
+	h := unconnected(t, server.Config{CompatStatus: true})
+	code, body := ask(t, h, "POST", "/organism/execute/nowhere", `{"task_data":{}}`)
+	if code != http.StatusOK || !strings.Contains(body, `"success":false`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _ := ask(t, h, "GET", "/readyz", ""); code != http.StatusServiceUnavailable {
+		t.Errorf("a probe must not be softened: %d", code)
+	}
+}
