@@ -1,0 +1,251 @@
+package check
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// healthy is a pure-Python function that every installation has and that returns its argument when that has no indent.
+var healthy = ray.Function{Module: "textwrap", Name: "dedent"}
+
+func environment(ctx context.Context, b *Bench) (string, error) {
+	var parts []string
+	for _, name := range []string{"RAY_ADDRESS", "SEEDCORE_NS", "RAY_NAMESPACE", "RAY_HOST", "RAY_PORT"} {
+		parts = append(parts, fmt.Sprintf("%s=%q", name, b.Lookup(name)))
+	}
+	client, err := b.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	got := client.Session().Info().Namespace
+	if got != b.Connection.Namespace {
+		return "", fmt.Errorf("the session is in namespace %q instead of %q", got, b.Connection.Namespace)
+	}
+	return strings.Join(parts, " ") + fmt.Sprintf(" effective namespace=%q", got), nil
+}
+
+func beforeConnecting(ctx context.Context, b *Bench) (string, error) {
+	conn, err := connector.New(b.Connection)
+	if err != nil {
+		return "", err
+	}
+	if s := conn.Info().State; s != connector.StateDisconnected {
+		return "", fmt.Errorf("a new connector is %s", s)
+	}
+	if _, err := conn.Client(); !errors.Is(err, connector.ErrNotConnected) {
+		return "", fmt.Errorf("asking for the client before Connect gives %w instead of ErrNotConnected", err)
+	}
+	if _, err := json.Marshal(conn.Info()); err != nil {
+		return "", err
+	}
+	return "a new connector is disconnected and says so", conn.Close(ctx)
+}
+
+func connect(ctx context.Context, b *Bench) (string, error) {
+	conn, err := b.connector(ctx)
+	if err != nil {
+		return "", err
+	}
+	info := conn.Info()
+	if !info.State.Answers() {
+		return "", fmt.Errorf("the connection is %s: %s", info.State, info.LastError)
+	}
+	if info.Namespace != b.Connection.Namespace {
+		return "", fmt.Errorf("namespace %q instead of %q", info.Namespace, b.Connection.Namespace)
+	}
+	if id, err := hex.DecodeString(info.NodeID); err != nil || len(id) != 28 {
+		return "", fmt.Errorf("node id %q is not 56 hex characters", info.NodeID)
+	}
+	if _, err := json.Marshal(info); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s, Ray %s, node %s", info.Resolved, info.RayVersion, info.NodeID[:12]), nil
+}
+
+func remoteTask(ctx context.Context, b *Bench) (string, error) {
+	client, err := b.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	return "a task returned its text", runTask(ctx, client.Session())
+}
+
+func runTask(ctx context.Context, session *ray.Session) error {
+	ref, err := session.Submit(ctx, healthy, "healthy")
+	if err != nil {
+		return err
+	}
+	defer ref.Release()
+	v, err := session.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if v != "healthy" {
+		return fmt.Errorf("the task returned %v instead of healthy", v)
+	}
+	return nil
+}
+
+func connectTwice(ctx context.Context, b *Bench) (string, error) {
+	conn, err := b.connector(ctx)
+	if err != nil {
+		return "", err
+	}
+	first := conn.Info()
+	if err := conn.Connect(ctx); err != nil {
+		return "", err
+	}
+	if second := conn.Info(); second.SessionID != first.SessionID || second.Epoch != first.Epoch {
+		return "", fmt.Errorf("the second Connect made session %s beside %s", second.SessionID, first.SessionID)
+	}
+	client, err := conn.Client()
+	if err != nil {
+		return "", err
+	}
+	return "session " + first.SessionID, client.Session().Ping(ctx)
+}
+
+func forcedReconnect(ctx context.Context, b *Bench) (string, error) {
+	conn, err := b.connector(ctx)
+	if err != nil {
+		return "", err
+	}
+	client, err := conn.Client()
+	if err != nil {
+		return "", err
+	}
+	old := client.Session()
+	ref, err := old.Put(ctx, "old")
+	if err != nil {
+		return "", err
+	}
+	if err := conn.Reset(ctx); err != nil {
+		return "", err
+	}
+	if client, err = conn.Client(); err != nil {
+		return "", err
+	}
+	if client.Session().ID() == old.ID() {
+		return "", fmt.Errorf("session %s is still in use", old.ID())
+	}
+	if old.Err() == nil {
+		return "", errors.New("the old session still says that it is alive")
+	}
+	if _, err := client.Session().Get(ctx, ref); !errors.Is(err, ray.ErrStaleSession) {
+		return "", fmt.Errorf("a ref of the old session gives %w instead of ErrStaleSession", err)
+	}
+	return "a new session; refs of the old one are refused", nil
+}
+
+func namespaceRule(_ context.Context, _ *Bench) (string, error) {
+	for _, c := range []struct{ ray, ns, fallback, want string }{
+		{"", "", "", "seedcore-dev"},
+		{"", "", "third", "third"},
+		{"", "second", "third", "second"},
+		{"first", "", "third", "first"},
+		{"first", "second", "third", "first"},
+	} {
+		cfg, err := connector.FromLookup(func(name string) string {
+			return map[string]string{"RAY_NAMESPACE": c.ray, "SEEDCORE_NS": c.ns, "SEEDCORE_DEFAULT_NAMESPACE": c.fallback}[name]
+		})
+		if err != nil {
+			return "", err
+		}
+		if cfg.Namespace != c.want {
+			return "", fmt.Errorf("%+v led to %q", c, cfg.Namespace)
+		}
+		if contradiction := c.ray != "" && c.ns != ""; contradiction != (len(cfg.Warnings) == 1) {
+			return "", fmt.Errorf("%+v led to the warnings %q", c, cfg.Warnings)
+		}
+	}
+	return "RAY_NAMESPACE, SEEDCORE_NS, SEEDCORE_DEFAULT_NAMESPACE, seedcore-dev; empty counts as unset", nil
+}
+
+func afterClosing(ctx context.Context, b *Bench) (string, error) {
+	conn, err := connector.New(b.Connection)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(conn.Connect(ctx), conn.Close(ctx), conn.Close(ctx)); err != nil {
+		return "", err
+	}
+	if err := conn.Connect(ctx); !errors.Is(err, connector.ErrClosed) {
+		return "", fmt.Errorf("connecting after Close gives %w instead of ErrClosed", err)
+	}
+	if _, err := conn.Client(); !errors.Is(err, connector.ErrClosed) {
+		return "", fmt.Errorf("asking for the client after Close gives %w instead of ErrClosed", err)
+	}
+	return "closing is idempotent and final", nil
+}
+
+func manyConnects(ctx context.Context, b *Bench) (string, error) {
+	conn, err := connector.New(b.Connection)
+	if err != nil {
+		return "", err
+	}
+	const callers = 16
+	errs := make([]error, callers)
+	sessions := make([]string, callers)
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			if errs[i] = conn.Connect(ctx); errs[i] == nil {
+				sessions[i] = conn.Info().SessionID
+			}
+		})
+	}
+	all.Wait()
+	err = errors.Join(errs...)
+	for _, id := range sessions {
+		if err == nil && id != sessions[0] {
+			err = fmt.Errorf("two sessions, %s and %s", sessions[0], id)
+		}
+	}
+	return fmt.Sprintf("%d callers share session %s", callers, sessions[0]), errors.Join(err, conn.Close(ctx))
+}
+
+func resetWorks(ctx context.Context, b *Bench) (string, error) {
+	conn, err := b.connector(ctx)
+	if err != nil {
+		return "", err
+	}
+	before := conn.Info().Epoch
+	if err := conn.Reset(ctx); err != nil {
+		return "", err
+	}
+	if now := conn.Info().Epoch; now != before+1 {
+		return "", fmt.Errorf("epoch %d after %d", now, before)
+	}
+	client, err := conn.Client()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("epoch %d works", before+1), runTask(ctx, client.Session())
+}
+
+func resourcesAndTask(ctx context.Context, b *Bench) (string, error) {
+	client, err := b.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	total, err := client.Session().ClusterResources(ctx)
+	if err != nil {
+		return "", err
+	}
+	free, err := client.Session().AvailableResources(ctx)
+	if err != nil {
+		return "", err
+	}
+	if total["CPU"] <= 0 {
+		return "", fmt.Errorf("the cluster offers no CPU: %v", total)
+	}
+	return fmt.Sprintf("%g of %g CPU free, task healthy", free["CPU"], total["CPU"]), runTask(ctx, client.Session())
+}

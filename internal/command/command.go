@@ -1,0 +1,120 @@
+// Package command is seedcore's command line: up, serve, status and check.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/organism"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const description = `Runs an organism of agents on a Ray cluster.
+
+The cluster is found by RAY_ADDRESS (ray://host:10001, host:6379 of the GCS, or auto), or by RAY_HOST and RAY_PORT; actors
+live in the namespace RAY_NAMESPACE, else SEEDCORE_NS, else seedcore-dev.`
+
+type commandLine struct {
+	Up     upCommand     `cmd:"" help:"Serve, and start a local Ray head first when neither RAY_ADDRESS nor RAY_HOST is set."`
+	Serve  serveCommand  `cmd:"" help:"Serve on the cluster of RAY_ADDRESS, which may come up later. Never starts Ray."`
+	Status statusCommand `cmd:"" help:"Show the cluster, the connection and the actors of the namespace."`
+	Check  checkCommand  `cmd:"" help:"Check this environment and cluster: a line each, exit code 1 when one fails."`
+
+	LogLevel  slog.Level `help:"Least level of log lines: debug, info, warn or error." env:"SEEDCORE_LOG_LEVEL" default:"info"`
+	LogFormat string     `help:"Form of log lines on standard error." enum:"text,json" env:"SEEDCORE_LOG_FORMAT" default:"text"`
+}
+
+// streams is what a command writes to: results to out, log lines to log.
+type streams struct {
+	out io.Writer
+	log *slog.Logger
+}
+
+// usageError is the user's to mend; it ends the program with code 2.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// errSilent ends the program with code 1 when the command has said all there is to say.
+var errSilent = errors.New("failed")
+
+// Main runs the command line and returns the exit code: 0, 1 when the command failed, 2 when it was not understood.
+// SIGINT and SIGTERM end a command in order; a second one ends the process at once.
+func Main(args []string, stdout, stderr io.Writer) int {
+	var line commandLine
+	code := -1
+	parser, err := kong.New(&line, kong.Name("seedcore"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.Exit(func(c int) { code = c }), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		fmt.Fprintln(stderr, "seedcore:", err)
+		return exitFailed
+	}
+	parsed, err := parser.Parse(args)
+	if code >= 0 { // --help
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "seedcore: %v\nTry: seedcore --help\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from here on a signal has its own effect again
+
+	options := &slog.HandlerOptions{Level: line.LogLevel}
+	var handler slog.Handler = slog.NewTextHandler(stderr, options)
+	if line.LogFormat == "json" {
+		handler = slog.NewJSONHandler(stderr, options)
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err = parsed.Run(streams{out: stdout, log: slog.New(handler)})
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSilent):
+		return exitFailed
+	}
+	fmt.Fprintln(stderr, "seedcore:", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// connection makes a connector from the environment.
+func connection(log *slog.Logger) (*connector.Connector, error) {
+	cfg, err := connector.FromEnv()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	cfg.Logger = log
+	return connector.New(cfg)
+}
+
+// loadConfig reads the organism's configuration, the built-in one when no file is named.
+func loadConfig(path string) (organism.Config, error) {
+	if path == "" {
+		return organism.DefaultConfig(), nil
+	}
+	cfg, err := organism.LoadConfig(path)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	return cfg, nil
+}
