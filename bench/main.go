@@ -1,0 +1,52 @@
+// Command bench measures a call of an actor over four paths, side by side on one Ray: a task through our HTTP API, our
+// direct call, our call through the session, and Python's Ray Client. Each calls the same actor in Go and the same actor in
+// Python with 64 bytes. The paths take turns, round by round, so that the machine's mood meets all alike. It prints a
+// table and writes it to bench/results.md; a row whose calls did not take the path that it names is an error.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/seedcore/seedcore/organism"
+	"github.com/seedcore/seedcore/worker"
+)
+
+func main() {
+	worker.Register(echoClass, newEchoAgent, echoMethods)
+	organism.RegisterActors()
+	if worker.Requested(os.Args) {
+		worker.Main()
+	}
+	python := flag.String("python", ".venv/bin/python", "Python with Ray")
+	rounds := flag.Int("rounds", 5, "rounds, each of which measures every row once")
+	window := flag.Duration("window", 2*time.Second, "time of one measurement")
+	out := flag.String("out", "bench/results.md", "file for the table")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *python, *rounds, *window, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// echoClass ends in RayAgent, so that the HTTP API takes its actors for agents.
+const echoClass = "EchoRayAgent"
+
+type echoAgent struct{}
+
+func newEchoAgent(context.Context, worker.Args) (*echoAgent, error) { return &echoAgent{}, nil }
+
+var echoMethods = map[string]worker.Method[*echoAgent]{
+	"echo": func(_ *echoAgent, _ context.Context, args worker.Args) (any, error) { return args.Bytes(0) },
+	"execute_task": func(_ *echoAgent, _ context.Context, args worker.Args) (any, error) {
+		return args.Value(0)
+	},
+	"ping": func(*echoAgent, context.Context, worker.Args) (any, error) { return "pong", nil },
+}
