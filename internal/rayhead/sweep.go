@@ -19,11 +19,14 @@ const (
 // mark is the entry that the environment of every process of this head holds, and of no other process.
 func (h *Head) mark() string { return markVariable + "=" + h.name }
 
-// sweep kills what a guard that was killed itself has left behind. `ray start` and most of Ray's processes are gone by
-// then, but the raylet's agents would stay for minutes. After a guard that did its work there is nothing to find.
+// sweep kills what a guard has left behind that was killed itself. `ray start` and most of Ray's processes are gone by
+// then, but the raylet's agents would stay for minutes.
 func (h *Head) sweep() {
+	if h.cmd.ProcessState != nil && h.cmd.ProcessState.Exited() {
+		return // the guard did its work
+	}
 	for deadline := time.Now().Add(sweepTimeout); time.Now().Before(deadline); time.Sleep(sweepInterval) {
-		pids := marked(h.mark())
+		pids := processes(h.cmd.Process.Pid, h.mark())
 		if len(pids) == 0 {
 			return
 		}
@@ -33,19 +36,41 @@ func (h *Head) sweep() {
 	}
 }
 
-// marked returns the pids of the processes that hold the entry in their environment. Those of other users, whose
-// environment cannot be read, and those that have ended are not ours.
-func marked(entry string) []int {
-	files, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is well-formed, the only error there is
+// processes returns the pids of the processes that are in the session or hold the entry in their environment. One alone
+// would not do: a process may start a session of its own, and one that changes its title overwrites its environment.
+func processes(session int, entry string) []int {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well-formed, the only error there is
 	var pids []int
-	for _, file := range files {
-		environ, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+entry+"\x00")) {
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || sessionOf(dir) != session && !hasEntry(dir, entry) {
 			continue
 		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
-			pids = append(pids, pid)
-		}
+		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// sessionOf returns the session of the process, 0 if it has ended.
+func sessionOf(dir string) int {
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return 0
+	}
+	// pid (command) state ppid pgrp session ...; the command may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 4 || fields[0][0] == 'Z' {
+		return 0
+	}
+	session, err := strconv.Atoi(string(fields[3]))
+	if err != nil {
+		return 0
+	}
+	return session
+}
+
+// hasEntry is false for a process that has ended, and for another user's.
+func hasEntry(dir, entry string) bool {
+	environ, err := os.ReadFile(filepath.Join(dir, "environ"))
+	return err == nil && bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+entry+"\x00"))
 }
