@@ -33,6 +33,7 @@ type Connector struct {
 	info       Info
 	client     *ray.Client
 	attempt    *attempt      // the attempt under way, or else the next one
+	told       string        // the cause that was logged last
 	changed    chan struct{} // closed and replaced whenever info changes
 	ownerDone  chan struct{} // closed when the owner has returned
 	owner      context.Context
@@ -208,21 +209,30 @@ func (c *Connector) set(change func(*Info)) {
 	change(&c.info)
 	if c.info.State != before.State {
 		c.info.Since = time.Now()
-		level := slog.LevelInfo
-		if !c.info.State.Answers() && before.State.Answers() && c.info.State != StateClosing {
-			level = slog.LevelWarn
-		}
-		if !allowed(before.State, c.info.State) {
-			level = slog.LevelError
-		}
-		attrs := []any{"state", c.info.State, "was", before.State, "epoch", c.info.Epoch, "address", c.info.Address}
-		if c.info.LastError != "" {
-			attrs = append(attrs, "cause", c.info.LastError)
-		}
-		c.log.Log(context.Background(), level, "ray connection", attrs...)
+		c.report(before.State)
 	}
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// report logs a change of state; c.mu is held. Attempts that go on failing for the same reason are told once.
+func (c *Connector) report(was State) {
+	i := c.info
+	attrs := []any{"state", i.State, "was", was, "epoch", i.Epoch, "address", i.Address}
+	if i.LastError != "" {
+		attrs = append(attrs, "cause", i.LastError)
+	}
+	level := slog.LevelInfo
+	switch {
+	case !allowed(was, i.State):
+		level = slog.LevelError
+	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && i.LastError == c.told:
+		level = slog.LevelDebug
+	case was.Answers() && !i.State.Answers() && i.State != StateClosing, i.State == StateDisconnected:
+		level = slog.LevelWarn
+	}
+	c.told = i.LastError
+	c.log.Log(context.Background(), level, "ray connection", attrs...)
 }
 
 func allowed(from, to State) bool {

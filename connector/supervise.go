@@ -15,8 +15,10 @@ const (
 	attemptTimeout = 60 * time.Second
 	// gcsTimeout bounds the look for a GCS that may not be reachable from here.
 	gcsTimeout = 5 * time.Second
-	// farewell bounds the closing of a session that is being replaced.
+	// farewell bounds the closing of a session that is being replaced, and of a direct path that leads nowhere.
 	farewell = 5 * time.Second
+	// noFarewell is for a session that does not answer: the server cannot take leave of it.
+	noFarewell = 200 * time.Millisecond
 )
 
 // supervise is the owner of the connection: the only goroutine that opens and replaces sessions.
@@ -35,11 +37,11 @@ func (c *Connector) supervise() {
 			continue
 		}
 		failures = 0
-		c.watch(client)
+		patience := c.watch(client)
 		if c.owner.Err() != nil {
 			return
 		}
-		c.retire(client)
+		c.retire(client, patience)
 	}
 }
 
@@ -158,7 +160,10 @@ func (c *Connector) openDirect(ctx context.Context, old *ray.Client, info Info) 
 			direct, err := old.Direct()
 			return old.GCS(), direct, err
 		}
-		if err := closeDirect(ctx, old); err != nil {
+		leave, cancelLeave := context.WithTimeout(c.owner, noFarewell)
+		err := closeDirect(leave, old)
+		cancelLeave()
+		if err != nil {
 			c.log.Debug("close the old direct path", "error", err)
 		}
 	}
@@ -187,32 +192,33 @@ func sameCluster(ctx context.Context, gcs *ray.GCS, nodeID string) error {
 	return fmt.Errorf("connector: the GCS at %s belongs to another cluster than the session", gcs.Address())
 }
 
-// watch checks the connection until its session is lost, is to be replaced, or the connector closes.
-func (c *Connector) watch(client *ray.Client) {
+// watch checks the connection until its session is lost, is to be replaced, or the connector closes. It returns how long
+// the closing of that session may take.
+func (c *Connector) watch(client *ray.Client) time.Duration {
 	ticker := time.NewTicker(c.cfg.HealthInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-c.stopped:
-			return
+			return noFarewell
 		case <-client.Session().Done():
 			c.lose(client.Session().Err())
-			return
+			return noFarewell
 		case <-c.kick:
 			c.mu.Lock()
 			reset := c.reset
 			c.mu.Unlock()
 			if reset {
 				c.lose(errors.New("connector: reset was asked for"))
-				return
+				return farewell
 			}
 			// Connect was called while the session does not answer: settle now whether it does.
 			if gone := c.check(client); gone {
-				return
+				return noFarewell
 			}
 		case <-ticker.C:
 			if gone := c.check(client); gone {
-				return
+				return noFarewell
 			}
 		}
 	}
@@ -281,8 +287,8 @@ func (c *Connector) lose(cause error) {
 }
 
 // retire closes the session of a client that is being replaced. Its direct path stays for the next client.
-func (c *Connector) retire(client *ray.Client) {
-	ctx, cancel := context.WithTimeout(c.owner, farewell)
+func (c *Connector) retire(client *ray.Client, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(c.owner, patience)
 	defer cancel()
 	if err := client.Session().Close(ctx); err != nil {
 		c.log.Debug("close the old session", "error", err)

@@ -66,7 +66,11 @@ func (o *Organism) ExecuteOnAgent(ctx context.Context, agentID string, task Task
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.opts.TaskTimeout)
 	defer cancel()
-	v, err := client.Call(ctx, namespace, agentID, "execute_task", map[string]any(task))
+	call := client.Call
+	if direct, _ := client.Direct(); direct != nil && !o.conn.Info().State.Answers() {
+		call = direct.Call // the session is being renewed: the actors go on without it, and waiting for it helps nobody
+	}
+	v, err := call(ctx, namespace, agentID, "execute_task", map[string]any(task))
 	if err != nil {
 		return e, err
 	}

@@ -67,7 +67,7 @@ func usesSession(err error) bool {
 		return false
 	}
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnsupportedValue) || errors.Is(err, ErrUnsupportedVersion) ||
-		errors.Is(err, ErrClusterReplaced)
+		errors.Is(err, ErrClusterReplaced) || errors.Is(err, ErrGCSUnavailable)
 }
 
 // callBySession keeps the handle of an actor for the life of the session. A handle of an actor that died is dropped, since

@@ -41,6 +41,8 @@ var (
 	ErrReleased = errors.New("ray: ref or handle was released")
 	// ErrNoClientServer: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
+	// ErrGCSUnavailable: the cluster's control store does not answer.
+	ErrGCSUnavailable = errors.New("ray: the GCS does not answer")
 	// ErrClusterReplaced: another cluster answers at the address than the one that was connected to.
 	ErrClusterReplaced = errors.New("ray: cluster was replaced")
 	// ErrActorNotFound: no live actor of that name exists in that namespace.

@@ -112,8 +112,13 @@ func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *
 		ctx = metadata.AppendToOutgoingContext(ctx, "ray_cluster_id", hex.EncodeToString(g.clusterID))
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
-	if status.Code(err) == codes.Unauthenticated && g.clusterID != nil {
+	switch code := status.Code(err); {
+	case code == codes.Unauthenticated && g.clusterID != nil:
 		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
+	case code == codes.Unavailable:
+		return fmt.Errorf("%w at %s: %s", ErrGCSUnavailable, g.address, status.Convert(err).Message())
+	case code == codes.DeadlineExceeded:
+		return fmt.Errorf("%w at %s: %w", ErrGCSUnavailable, g.address, context.DeadlineExceeded)
 	}
 	return err
 }

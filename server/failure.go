@@ -30,7 +30,7 @@ func statusOf(err error) int {
 	case errors.Is(err, organism.ErrNotReady), errors.Is(err, connector.ErrNotConnected), errors.Is(err, connector.ErrClosed),
 		errors.Is(err, ray.ErrSessionLost), errors.Is(err, ray.ErrActorUnavailable), errors.Is(err, ray.ErrActorDied),
 		errors.Is(err, ray.ErrOverloaded), errors.Is(err, ray.ErrUnreachable), errors.Is(err, organism.ErrNoAgents),
-		errors.Is(err, organism.ErrNoGCS):
+		errors.Is(err, organism.ErrNoGCS), errors.Is(err, ray.ErrGCSUnavailable), errors.Is(err, ray.ErrClusterReplaced):
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusInternalServerError
