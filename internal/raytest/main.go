@@ -1,0 +1,191 @@
+package raytest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+)
+
+const (
+	// Generous: several heads may start on two busy cores.
+	startTimeout = 4 * time.Minute
+	stopTimeout  = 30 * time.Second
+	logicalCPUs  = 8
+	objectStore  = 100 << 20
+)
+
+// shared is the head of the test binary, and how to start it.
+var shared struct {
+	once sync.Once
+	cfg  rayhead.Config // set by Main, before any test
+	head *rayhead.Head  // set by once
+	err  error          // set by once
+}
+
+// An Option changes what Main does.
+type Option func(*options)
+
+type options struct {
+	head    func(*rayhead.Config)
+	leaks   bool
+	ignored []goleak.Option
+}
+
+// WithDashboard starts the shared head with Ray's dashboard, which serves the state API too.
+func WithDashboard() Option {
+	return WithHead(func(cfg *rayhead.Config) { cfg.Dashboard = true })
+}
+
+// WithHead lets change change the shared head's configuration before it is started.
+func WithHead(change func(*rayhead.Config)) Option {
+	return func(o *options) {
+		before := o.head
+		o.head = func(cfg *rayhead.Config) { before(cfg); change(cfg) }
+	}
+}
+
+// WithLeakCheck fails the run if goroutines are left after it, once the shared head is stopped.
+func WithLeakCheck(ignored ...goleak.Option) Option {
+	return func(o *options) {
+		o.leaks = true
+		o.ignored = append(o.ignored, ignored...)
+	}
+}
+
+// Main runs the tests, stops the shared head if a test has started it, and exits. Call it from TestMain.
+func Main(m *testing.M, opts ...Option) {
+	o := options{head: func(*rayhead.Config) {}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	shared.cfg = rayhead.Config{NumCPUs: logicalCPUs, ObjectStoreMemory: objectStore}
+	o.head(&shared.cfg)
+
+	code := m.Run()
+	if err := stopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, "raytest:", err)
+		code = max(code, 1)
+	}
+	if o.leaks && code == 0 {
+		if err := goleak.Find(o.ignored...); err != nil {
+			fmt.Fprintln(os.Stderr, "raytest: goroutines are left:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func stopShared() error {
+	// A run without a test that needs Ray must not start it now.
+	shared.once.Do(func() { shared.err = fmt.Errorf("raytest: the tests are over") })
+	if shared.head == nil {
+		return nil
+	}
+	if err := shared.head.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return shared.head.Stop(ctx)
+}
+
+// Head returns the head that all tests of this test binary share, and starts it at the first call. It has 8 logical
+// CPUs, a small object store and, unless Main was told otherwise, no dashboard. Tests must not stop it.
+func Head(t testing.TB) *rayhead.Head {
+	t.Helper()
+	cfg := shared.cfg
+	if cfg.NumCPUs == 0 {
+		t.Fatal("raytest: this package has no TestMain that calls raytest.Main")
+	}
+	shared.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+		defer cancel()
+		if cfg, shared.err = complete(cfg); shared.err == nil {
+			shared.head, shared.err = rayhead.Start(ctx, cfg)
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	if err := shared.head.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return shared.head
+}
+
+// NewHead starts a head of the test's own, which the test may stop or kill; what is left of it at the end of the test
+// is killed. Fields of cfg that are zero are set as for the shared head. To bring a killed head back at the same
+// addresses, pass its Ports.
+func NewHead(t testing.TB, cfg rayhead.Config) *rayhead.Head {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	cfg, err := complete(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := rayhead.Start(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(head.Kill)
+	return head
+}
+
+// complete sets what every head of a test has.
+func complete(cfg rayhead.Config) (rayhead.Config, error) {
+	if cfg.Python == "" {
+		python, err := venvPython()
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Python = python
+	}
+	if cfg.NumCPUs == 0 {
+		cfg.NumCPUs = logicalCPUs
+	}
+	if cfg.ObjectStoreMemory == 0 {
+		cfg.ObjectStoreMemory = objectStore
+	}
+	path, err := pythonPath()
+	if err != nil {
+		return cfg, err
+	}
+	// First, so that the caller's own PYTHONPATH wins.
+	cfg.Env = append([]string{"PYTHONPATH=" + path}, cfg.Env...)
+	return cfg, nil
+}
+
+// Root returns the directory of the module.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// root is looked for once: a test may change its directory.
+var root = sync.OnceValues(func() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("raytest: %w", err)
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("raytest: no go.mod in %s or above", start)
+		}
+	}
+})

@@ -1,0 +1,6 @@
+// Command hello is what the test of BuildGo builds.
+package main
+
+import "fmt"
+
+func main() { fmt.Println("hello") }
