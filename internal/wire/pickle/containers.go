@@ -249,7 +249,7 @@ func (d *decoder) resolve(op opcode) error {
 	var id any
 	var err error
 	if op == opPersID {
-		id, err = d.line()
+		id, err = d.textID()
 	} else {
 		id, err = d.pop()
 	}
@@ -271,4 +271,13 @@ func (d *decoder) resolve(op opcode) error {
 		return fmt.Errorf("%w: Options.Persistent returned a nil %T", ErrUnsupported, v)
 	}
 	return d.pushAgain(v)
+}
+
+// textID reads the id of PERSID.
+func (d *decoder) textID() (string, error) {
+	id, err := d.line()
+	if err == nil && asciiEnd(id) < len(id) {
+		err = fmt.Errorf("%w: an id in a line of text must be ASCII, and is %.40q", ErrSyntax, id)
+	}
+	return id, err
 }

@@ -235,7 +235,10 @@ func TestUnmarshalPersistent(t *testing.T) {
 	if _, err := pickle.Unmarshal([]byte("Pnil list\nNa."), pickle.Options{Persistent: hook}); !errors.Is(err, pickle.ErrUnsupported) {
 		t.Errorf("a nil list of the hook: %v", err)
 	}
-	// What a hook hands out may be walked: it must be finite.
+	if _, err := pickle.Unmarshal([]byte("P\xe9\n."), pickle.Options{Persistent: hook}); !errors.Is(err, pickle.ErrSyntax) {
+		t.Errorf("an id in a line that is not ASCII: %v", err)
+	}
+	// What a hook is handed may be walked: it must be finite.
 	if _, err := pickle.Unmarshal([]byte("]q\x00h\x00aQ."), pickle.Options{Persistent: hook}); !errors.Is(err, pickle.ErrLimit) {
 		t.Errorf("an id that holds itself: %v", err)
 	}

@@ -194,12 +194,20 @@ func (d *decoder) text(op opcode) (any, error) {
 
 // checkASCII refuses the byte strings of Python 2 whose encoding is unknown, as CPython does.
 func checkASCII(s string) error {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return fmt.Errorf("%w: a Python 2 string that is not ASCII (byte %d is 0x%02x)", ErrUnsupported, i, s[i])
-		}
+	if i := asciiEnd(s); i < len(s) {
+		return fmt.Errorf("%w: a Python 2 string that is not ASCII (byte %d is 0x%02x)", ErrUnsupported, i, s[i])
 	}
 	return nil
+}
+
+// asciiEnd returns the index of the first byte that is not ASCII, or the length.
+func asciiEnd(s string) int {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // rawUnicode reads Python's raw-unicode-escape: Latin-1 with \uXXXX and \UXXXXXXXX.
