@@ -1,0 +1,47 @@
+# What a developer types. `make help` lists it.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_LINT_VERSION := v2.15.0
+
+# Static, and the same bytes for the same source: the binary's hash names it on the cluster.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install Ray into .venv (once; PYTHON=... chooses the interpreter) and fetch the Go modules
+	@scripts/setup.sh
+
+.PHONY: build
+build: ## Build the static binary bin/seedcore
+	@mkdir -p bin
+	$(BUILD) -o bin/seedcore ./cmd/seedcore
+
+.PHONY: run
+run: setup build ## Start a local Ray (unless RAY_ADDRESS is set) and the organism on it; ARGS=... are passed on
+	@bin/seedcore up $(ARGS)
+
+.PHONY: test
+test: setup ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test
+	@scripts/test.sh $(PKG) -- $(ARGS)
+
+.PHONY: lint
+lint: ## Check style and correctness with golangci-lint
+	@GOLANGCI_LINT_VERSION=$(GOLANGCI_LINT_VERSION) scripts/lint.sh
+
+.PHONY: bench
+bench: setup build ## Compare our ways to call an actor with Python's, on one Ray
+	@go run ./bench $(ARGS)
+
+.PHONY: generate
+generate: setup ## Regenerate the protocol stubs from the Ray wheel
+	@scripts/generate.sh
+
+.PHONY: clean
+clean: ## Remove what was built (.venv stays: remove it by hand to install Ray again)
+	rm -rf bin .cache
