@@ -63,6 +63,7 @@ func (p *Process) Run(ctx context.Context) int { return p.p.run(ctx) }
 
 // Shutdown does what the end of the process does elsewhere.
 func (p *Process) Shutdown() {
+	p.p.cancel()
 	if p.p.server != nil {
 		p.p.server.Stop()
 	}

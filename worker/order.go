@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -168,12 +169,8 @@ func (s *scheduler) enterRetry(q *callerQueue, c *call) error {
 		delete(q.pending, c.seq)
 		s.refuse(q, earlier, fmt.Errorf("%w: attempt %d replaces it", errStale, c.attempt))
 	}
-	if len(q.retried) >= s.limits.gaps {
-		oldest := c.seq
-		for seq := range q.retried {
-			oldest = min(oldest, seq)
-		}
-		delete(q.retried, oldest)
+	if _, known := q.retried[c.seq]; !known && len(q.retried) >= s.limits.gaps {
+		delete(q.retried, slices.Min(slices.Collect(maps.Keys(q.retried))))
 	}
 	q.retried[c.seq] = c.attempt
 	if c.seq >= q.next {

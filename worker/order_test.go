@@ -275,9 +275,11 @@ func TestGapsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.runs(c)
-	for i := range int64(100) {
-		s.runs(s.send(i, 5)) // the memory of retries is bounded by forgetting the oldest
+	for i := range int64(10) {
+		s.runs(s.send(i, 5)) // the memory of retries is bounded by forgetting the lowest
 	}
+	s.refused(9, 5, -1, worker.ErrDuplicate)
+	s.runs(s.send(5, 5))
 }
 
 func TestAnIdleCallerIsForgottenForANewOne(t *testing.T) {

@@ -47,6 +47,9 @@ type process struct {
 	exits  chan exitRequest
 	ended  chan struct{}
 	tasks  sync.WaitGroup // the goroutines of run
+	// cancel ends the context of the methods. Not when the process ends at once: a method that notices would answer its
+	// caller with an exception of its own, where Ray's own error tells what happened.
+	cancel context.CancelFunc
 }
 
 func newProcess(l *launch, r *registry, log *slog.Logger) *process {
@@ -61,8 +64,8 @@ func newProcess(l *launch, r *registry, log *slog.Logger) *process {
 // run for ever, and the end of the process ends them. The end of ctx is a request to exit, as SIGTERM is.
 func (p *process) run(ctx context.Context) int {
 	defer close(p.ended)
-	actorCtx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	var actorCtx context.Context
+	actorCtx, p.cancel = context.WithCancel(context.Background())
 	started := time.Now()
 	core, listener, err := p.register(ctx, actorCtx)
 	if err != nil {
@@ -88,7 +91,7 @@ func (p *process) run(ctx context.Context) int {
 	})
 	gone := make(chan error, 1)
 	p.tasks.Go(func() { gone <- p.raylet.watch() })
-	return p.serve(ctx, core, cancel, served, gone)
+	return p.serve(ctx, core, served, gone)
 }
 
 // register opens the connection to the raylet and the port that the raylet assigns.
@@ -142,7 +145,7 @@ func (p *process) requestExit(req exitRequest) {
 }
 
 // serve waits for a reason to end and goes through the end.
-func (p *process) serve(ctx context.Context, core *coreWorker, cancel context.CancelFunc, served, gone <-chan error) int {
+func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-chan error) int {
 	var (
 		leaving *exitRequest
 		drained <-chan struct{}  // closed when no RPC is left
@@ -151,11 +154,13 @@ func (p *process) serve(ctx context.Context, core *coreWorker, cancel context.Ca
 	)
 	leave := func(req exitRequest) {
 		leaving, asked = &req, nil
-		p.log.Info("worker exits", "type", req.exitType, "detail", req.detail)
+		if req.exception == nil { // else it is in the log already
+			p.log.Info("worker exits", "type", req.exitType, "detail", req.detail)
+		}
 		if a := core.current(); a != nil {
 			a.calls.close()
 		}
-		cancel()
+		p.cancel()
 		done := make(chan struct{})
 		drained = done
 		if req.exception != nil {

@@ -126,8 +126,8 @@ func (r *registry) find(qualified string) (*class, error) {
 	if c := r.byName[name]; c != nil {
 		return c, nil
 	}
-	return nil, fmt.Errorf("this binary has no Go actor class %q; it has %s: register it before worker.Main, or ship another binary",
-		name, strings.Join(slices.Sorted(maps.Keys(r.byName)), ", "))
+	return nil, fmt.Errorf("this binary has no Go actor class %q; it has %q: register it before worker.Main, or ship another binary",
+		name, slices.Sorted(maps.Keys(r.byName)))
 }
 
 // pythonKeywords cannot be class or method names in a driver's source text.

@@ -470,7 +470,7 @@ func TestTheConstructorsErrorReachesTheRaylet(t *testing.T) {
 		"Thing":             {"nothing", "constructor fails with nothing", ""},
 		"f.<locals>.Thing":  {"panic", "panic: constructor panics", "goroutine "},
 		"Outer.Inner.Thing": {"goexit", "runtime.Goexit", ""},
-		"Unknown":           {"x", `no Go actor class "Unknown"; it has Thing`, ""},
+		"Unknown":           {"x", `no Go actor class "Unknown"; it has ["Thing"]`, ""},
 	} {
 		h := start(t, things(t, nil), worker.DefaultLimits).serve()
 		answered := make(chan error, 1)

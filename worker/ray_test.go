@@ -1,0 +1,254 @@
+package worker_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/internal/raytest"
+)
+
+// program builds the test program and packs it as Ray wants it. It returns the path of the package and its URI.
+func program(t *testing.T) (path, uri string) {
+	t.Helper()
+	content, err := os.ReadFile(raytest.BuildGo(t, "./worker/internal/testworker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	z := zip.NewWriter(&archive)
+	header := &zip.FileHeader{Name: "testworker", Method: zip.Deflate}
+	header.SetMode(0o755) // Ray leaves files without a mode as they come, which is not executable
+	w, err := z.CreateHeader(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "package.zip")
+	if err := os.WriteFile(path, archive.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path, fmt.Sprintf("gcs://_ray_pkg_%x.zip", sha256.Sum256(archive.Bytes()))
+}
+
+// findings are what a Python driver found, by name, and everything that it printed.
+type findings struct {
+	t      *testing.T
+	values map[string]json.RawMessage
+	output string
+}
+
+func drive(t *testing.T, python, address, dashboard, uri, path string) findings {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 110*time.Second)
+	defer cancel()
+	findingsPath := filepath.Join(t.TempDir(), "findings")
+	cmd := exec.CommandContext(ctx, python, "testdata/driver.py", address, dashboard, "worker-tests-"+address[:3], uri, path, findingsPath)
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "RAY_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("the driver: %v\n%s", err, out)
+	}
+	f := findings{t, map[string]json.RawMessage{}, string(out)}
+	lines, err := os.ReadFile(findingsPath)
+	if err != nil {
+		t.Error(err)
+	}
+	for line := range bytes.Lines(lines) {
+		var finding struct {
+			Name  string
+			Value json.RawMessage
+		}
+		if err := json.Unmarshal(line, &finding); err != nil {
+			t.Errorf("%v in %s", err, line)
+		}
+		f.values[finding.Name] = finding.Value
+	}
+	return f
+}
+
+// is checks a finding against JSON.
+func (f findings) is(name, want string) {
+	f.t.Helper()
+	if got := string(f.values[name]); got != want {
+		f.t.Errorf("%s: %s, not %s", name, got, want)
+	}
+}
+
+// raised checks that a finding is an exception of a class and has these texts.
+func (f findings) raised(name, class string, texts ...string) {
+	f.t.Helper()
+	var e struct {
+		Raised []string
+		Text   string
+	}
+	_ = json.Unmarshal(f.values[name], &e)
+	for _, c := range e.Raised {
+		if c != class {
+			continue
+		}
+		for _, text := range texts {
+			if !strings.Contains(e.Text, text) {
+				f.t.Errorf("%s: %q is not in %s", name, text, e.Text)
+			}
+		}
+		return
+	}
+	f.t.Errorf("%s: %s, not %s", name, f.values[name], class)
+}
+
+func (f findings) both() {
+	f.t.Helper()
+	f.is("echo", "true")
+	f.is("pipelined", "true")
+	f.raised("error", "RuntimeError", "Counter.fail", "failed with reason")
+	f.raised("error", "RayTaskError")
+	f.raised("panic", "RayTaskError", "panic: runtime error: index out of range [0] with length 0", "goroutine ", "main.deep(", "testworker/main.go:")
+	f.raised("goexit", "RayTaskError", "runtime.Goexit")
+	f.raised("unknown method", "RayTaskError", `the Go actor class Counter has no method "missing"`)
+	f.raised("constructor", "ActorDiedError", `the constructor refuses "wrong"`)
+	f.raised("constructor panic", "ActorDiedError", "the constructor panics", "main.newCounter(")
+	f.is("still answers", `"yes"`)
+}
+
+func TestOnARealRay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Ray")
+	}
+	python := raytest.VenvPython(t)
+	path, uri := program(t)
+	temp, err := os.MkdirTemp("", "rw") // short, for Ray's sockets, and kept longer than the head for its logs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	head := raytest.NewHead(t, rayhead.Config{NumCPUs: 2, Dashboard: true, TempDir: temp})
+	native := drive(t, python, head.GCSAddress(), head.DashboardAddress(), uri, path)
+	client := drive(t, python, "ray://"+head.ClientAddress(), head.DashboardAddress(), uri, path)
+
+	t.Run("through a native driver", func(t *testing.T) { native.t = t; native.both() })
+	t.Run("through Ray Client", func(t *testing.T) { client.t = t; client.both() })
+	t.Run("arguments and results", func(t *testing.T) {
+		f := native
+		f.t = t
+		f.is("same by name", string(f.values["pid"]))
+		f.is("keyword", `{"given": true, "positional": 1, "value": [2]}`)
+		f.is("several", `["one", 2, "b'three'"]`)
+		f.raised("several wrong", "RayTaskError", "wants 2 return values")
+		f.raised("unsendable", "RayTaskError", "chan int cannot be sent")
+		f.is("reference to a result", `"small"`) // Ray inlines it
+		f.raised("reference to an object", "RayTaskError", "argument 0 is an object reference")
+		f.raised("large value", "RayTaskError", "argument 0 is an object reference")
+		f.is("large result", "90000")
+		f.is("tuple", `{"value": [1, "two"]}`)
+		f.raised("stream", "RayTaskError", "does not stream")
+		f.is("recorded in order", "true")
+		f.raised("normal task", "RayTaskError", "runs actors only")
+	})
+	t.Run("concurrency and cancellation", func(t *testing.T) {
+		f := native
+		f.t = t
+		f.is("rendezvous", `["met", "met", "met", "met"]`)
+		f.raised("cancel running", "TaskCancelledError", "hold: context canceled")
+		f.raised("cancel waiting", "TaskCancelledError")
+		f.raised("cancel in front", "TaskCancelledError")
+		f.is("after cancel", `"after"`)
+	})
+	t.Run("state API and logs", func(t *testing.T) {
+		f := native
+		f.t = t
+		f.is("list_actors", `[["Counter", "ALIVE", true]]`)
+		f.is("list_workers", `[["WORKER", true]]`)
+		for _, text := range []string{"(Counter pid=", "to stdout: hello from Go", `level=INFO msg="to the log" what="hello from Go"`} {
+			if !strings.Contains(f.output, text) {
+				t.Errorf("the driver did not show %q", text)
+			}
+		}
+	})
+	t.Run("ends of processes", func(t *testing.T) {
+		f := native
+		f.t = t
+		for _, name := range []string{"killed -9", "exit restarts", "crash restarts", "kill restarts", "sigterm", "kill", "terminated", "out of scope"} {
+			f.is(name, "true")
+		}
+		f.is("restarted without state", "6")
+		f.raised("exit", "RayActorError")
+		f.raised("crash", "RayActorError")
+		f.raised("killed call", "ActorDiedError")
+		f.is("constructor state", `"DEAD"`)
+	})
+	t.Run("nothing is left", func(t *testing.T) { nothingIsLeft(t, native, head) })
+	if t.Failed() {
+		t.Logf("native driver:\n%s\nRay Client:\n%s", native.output, client.output)
+	}
+}
+
+// nothingIsLeft kills the raylet, after which an actor has to end by itself, and then stops the head.
+func nothingIsLeft(t *testing.T, f findings, head *rayhead.Head) {
+	t.Helper()
+	var pids []int // of an actor and of the raylet, its parent
+	if err := json.Unmarshal(f.values["left"], &pids); err != nil || len(pids) != 2 {
+		t.Fatalf("left: %s", f.values["left"])
+	}
+	if len(workers(t, head)) == 0 {
+		t.Error("no worker runs before the end, so the check shows nothing")
+	}
+	if err := syscall.Kill(pids[1], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	gone := time.Now().Add(patience)
+	for len(workers(t, head)) > 0 && time.Now().Before(gone) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if left := workers(t, head); len(left) > 0 {
+		t.Errorf("worker processes outlive their raylet: %v", left)
+	}
+	head.Kill()
+	if left := workers(t, head); len(left) > 0 {
+		t.Errorf("worker processes outlive their head: %v", left)
+	}
+	logs, err := filepath.Glob(filepath.Join(head.TempDir(), "session_latest", "logs", fmt.Sprintf("worker-*-%d.err", pids[0])))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("logs of the worker: %v, %v", logs, err)
+	}
+	log, err := os.ReadFile(logs[0])
+	if err != nil || !strings.Contains(string(log), "the raylet is gone") {
+		t.Errorf("the worker did not end by itself (%v): %s", err, log)
+	}
+}
+
+// workers finds the processes whose program Ray unpacked.
+func workers(t *testing.T, head *rayhead.Head) []string {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, link := range links {
+		if exe, err := os.Readlink(link); err == nil && strings.HasPrefix(exe, head.TempDir()) {
+			found = append(found, link)
+		}
+	}
+	return found
+}

@@ -1,0 +1,192 @@
+"""A Python driver that uses Go actors. It writes one line of JSON a finding to a file; the Go test judges them."""
+import json
+import os
+import signal
+import sys
+import time
+import urllib.request
+
+import ray
+
+address, dashboard, namespace, uri, package, findings = sys.argv[1:]
+ENV = {"working_dir": uri, "py_executable": "./testworker"}
+
+
+def found(name, value):
+    with open(findings, "a") as f:  # not to stdout, where Ray's threads print the logs of the actors
+        print(json.dumps({"name": name, "value": value}, default=repr), file=f)
+
+
+def outcome(f):
+    """The value of f(), or the exception: its classes and its text."""
+    try:
+        return {"value": f()}
+    except Exception as e:
+        return {"raised": [c.__name__ for c in type(e).__mro__], "text": str(e)}
+
+
+def alive(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def upload():
+    with open(package, "rb") as f:
+        body = f.read()
+    if address.startswith("ray://"):
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        _internal_kv_put(uri.encode(), body)
+    else:
+        request = urllib.request.Request(f"http://{dashboard}/api/packages/gcs/{uri.split('//')[1]}", data=body, method="PUT")
+        urllib.request.urlopen(request, timeout=30).read()
+
+
+@ray.remote
+class Counter:
+    """The stub: names of methods, nothing else."""
+
+    def __init__(self, *args):
+        raise RuntimeError("Python runs the stub")
+
+    def echo(self, *args): ...
+    def add(self, *args): ...
+    def record(self, *args): ...
+    def list(self): ...
+    def named(self, *args, **kwargs): ...
+    def several(self): ...
+    def fail(self, *args): ...
+    def panics(self): ...
+    def goexit(self): ...
+    def unsendable(self): ...
+    def meet(self, *args): ...
+    def hold(self): ...
+    def pid(self): ...
+    def exit(self): ...
+    def crash(self): ...
+    def say(self, *args): ...
+    def memory(self): ...
+    def missing(self): ...
+
+    def stream(self):
+        yield
+
+
+def create(*args, **options):
+    defaults = dict(runtime_env=ENV, num_cpus=0, lifetime="detached", name=f"actor-{time.monotonic_ns()}")
+    return Counter.options(**{**defaults, **options}).remote(*args)
+
+
+def get(ref, timeout=60):
+    return ray.get(ref, timeout=timeout)
+
+
+def both_kinds_of_driver(a):
+    """What has to work through a native driver and through Ray Client."""
+    values = [b"\x00\xff", "text", {"a": {"b": [1, 2.5, None, True]}}, [[1, [2, ["three"]]], b"four"], None, -(2**62)]
+    found("echo", all(get(a.echo.remote(v)) == v for v in values))
+    found("pipelined", get([a.add.remote() for _ in range(200)]) == list(range(6, 206)))
+    found("error", outcome(lambda: get(a.fail.remote("reason"))))
+    found("panic", outcome(lambda: get(a.panics.remote())))
+    found("goexit", outcome(lambda: get(a.goexit.remote())))
+    found("unknown method", outcome(lambda: get(a.missing.remote())))
+    found("constructor", outcome(lambda: get(create("wrong", name="wrong", max_restarts=-1).echo.remote(1))))
+    found("constructor panic", outcome(lambda: get(create("panic").echo.remote(1))))
+    found("still answers", get(a.echo.remote("yes")))
+
+
+def main():
+    ray.init(address, namespace=namespace, log_to_driver=True)
+    upload()
+    a = create(5, name="kept", max_restarts=-1)
+    get(a.__ray_ready__.remote())
+    found("pid", get(a.pid.remote()))
+    both_kinds_of_driver(a)
+    if address.startswith("ray://"):
+        return
+
+    found("same by name", get(ray.get_actor("kept").pid.remote()))
+    found("keyword", get(a.named.remote(1, key=[2])))
+    found("several", get(a.several.options(num_returns=3).remote()))
+    found("several wrong", outcome(lambda: get(a.several.options(num_returns=2).remote())))
+    found("unsendable", outcome(lambda: get(a.unsendable.remote())))
+    found("reference to a result", get(a.echo.remote(a.echo.remote("small"))))
+    found("reference to an object", outcome(lambda: get(a.echo.remote(ray.put("small")))))
+    found("large value", outcome(lambda: get(a.echo.remote(b"x" * 200_000))))
+    found("large result", len(get(a.echo.remote("x" * 90_000))))
+    found("tuple", outcome(lambda: get(a.echo.remote((1, "two")))))
+    found("stream", outcome(lambda: get(next(a.stream.remote()))))
+    get([a.record.remote(i) for i in range(200)])
+    found("recorded in order", get(a.list.remote()) == list(range(200)))
+    found("normal task", outcome(lambda: get(ray.remote(lambda: 1).options(runtime_env=ENV).remote())))
+
+    get(a.say.remote("hello from Go"))
+
+    wide = create(max_concurrency=4)
+    found("rendezvous", get([wide.meet.remote(4) for _ in range(4)]))
+    held = wide.hold.remote()
+    time.sleep(0.2)
+    ray.cancel(held)
+    found("cancel running", outcome(lambda: get(held)))
+    narrow = create()
+    held = narrow.hold.remote()
+    behind = narrow.echo.remote("behind")
+    time.sleep(0.5)
+    ray.cancel(behind)
+    found("cancel waiting", outcome(lambda: get(behind)))
+    ray.cancel(held)
+    found("cancel in front", outcome(lambda: get(held)))
+    found("after cancel", get(narrow.echo.remote("after")))
+
+    from ray.util.state import list_actors, list_workers
+
+    pid = get(a.pid.remote())
+    found("list_actors", [[x.class_name, x.state, x.pid == pid] for x in list_actors(address=f"http://{dashboard}") if x.name == "kept"])
+    found("list_workers", [[w.worker_type, w.is_alive] for w in list_workers(address=f"http://{dashboard}") if w.pid == pid])
+
+    found("constructor state", [x.state for x in list_actors(address=f"http://{dashboard}") if x.name == "wrong"][0])
+
+    # Ends of processes.
+    get(a.add.remote(1000))
+    os.kill(pid, signal.SIGKILL)
+    found("killed -9", until(lambda: outcome(lambda: get(a.pid.remote(), 5)).get("value", pid) != pid))
+    found("restarted without state", get(a.add.remote()))
+    for how in ("exit", "crash"):
+        pid = get(a.pid.remote())
+        found(how, outcome(lambda: get(getattr(a, how).remote())))
+        found(f"{how} restarts", until(lambda: outcome(lambda: get(a.pid.remote(), 5)).get("value", pid) != pid))
+    pid = get(a.pid.remote())
+    ray.kill(a, no_restart=False)
+    found("kill restarts", until(lambda: outcome(lambda: get(a.pid.remote(), 5)).get("value", pid) != pid) and until(lambda: not alive(pid)))
+    pid = get(narrow.pid.remote())
+    os.kill(pid, signal.SIGTERM)
+    found("sigterm", until(lambda: not alive(pid)))
+    pid = get(wide.pid.remote())
+    blocked = wide.hold.remote()
+    time.sleep(0.2)
+    ray.kill(wide)
+    found("kill", until(lambda: not alive(pid)))
+    found("killed call", outcome(lambda: get(blocked)))
+    ending = create(name="ending", max_restarts=-1)
+    pid = get(ending.pid.remote())
+    found("terminate", outcome(lambda: get(ending.__ray_terminate__.remote())))
+    found("terminated", until(lambda: not alive(pid)) and until(lambda: "raised" in outcome(lambda: ray.get_actor("ending"))))
+    scoped = create(lifetime=None)
+    pid = get(scoped.pid.remote())
+    del scoped
+    found("out of scope", until(lambda: not alive(pid)))
+
+    found("memory", get(a.memory.remote()))
+    found("left", [get(a.pid.remote()), int(open(f"/proc/{get(a.pid.remote())}/status").read().split("PPid:")[1].split()[0])])
+    time.sleep(1.5)  # for the log monitor
+
+
+main()
