@@ -39,6 +39,7 @@ var byHand = map[string]string{
 	"memoize after put":    "(K\x07q\x05\x94K\x08\x94h\x05h\x01h\x02t.",
 	"memoize over put":     "K\x07q\x01\x94K\x08\x94h\x01\x87.",
 	"memo text index":      "K\x07p12\n0g12\n.",
+	"memo backwards":       "(K\x07q\x01q\x00q\x01K\x08\x94h\x01h\x02t.",
 	"frame":                "\x80\x05\x95\x03\x00\x00\x00\x00\x00\x00\x00K\x07.",
 	"no proto":             "N.",
 	"proto in the middle":  "K\x01\x80\x03.",
