@@ -68,8 +68,10 @@ func actor(t *testing.T, extra methods) *host {
 func TestValuesGoThereAndBack(t *testing.T) {
 	h := actor(t, nil)
 	for _, v := range []any{
-		nil, true, int64(-5), int64(math.MaxInt64), 2.5, "text", []byte{0, 1, 0xff},
-		[]any{int64(1), []any{"two", nil}}, map[string]any{"a": []any{map[string]any{"b": []byte("c")}}},
+		nil, true, int64(-5), int64(math.MaxInt64), 2.5, "text",
+		[]byte{0, 1, 0xff},
+		[]any{int64(1), []any{"two", nil}},
+		map[string]any{"a": []any{map[string]any{"b": []byte("c")}}},
 	} {
 		if got := h.call("echo", v); !reflect.DeepEqual(got, v) {
 			t.Errorf("%#v came back as %#v", v, got)
@@ -93,14 +95,14 @@ func TestArgs(t *testing.T) {
 	h := actor(t, methods{"check": func(_ *thing, _ context.Context, args worker.Args) (any, error) {
 		defer close(checked)
 		if args.Len() != 3 {
-			return nil, fmt.Errorf("%d arguments", args.Len())
+			t.Errorf("%d arguments", args.Len())
 		}
 		var got inner
 		if err := args.Decode(0, &got); err != nil || got.Name != "n" || !slices.Equal(got.Sizes, []int{1, 2}) {
-			return nil, fmt.Errorf("decoded %+v, %v", got, err)
+			t.Errorf("decoded %+v: %v", got, err)
 		}
 		if b, err := args.Bytes(1); err != nil || string(b) != "raw" {
-			return nil, fmt.Errorf("bytes %q, %v", b, err)
+			t.Errorf("bytes %q: %v", b, err)
 		}
 		for _, read := range []func() error{
 			func() error { _, err := args.Bytes(2); return err },
@@ -110,14 +112,14 @@ func TestArgs(t *testing.T) {
 			func() error { var n int; return args.Decode(3, &n) },
 		} {
 			if err := read(); err == nil || !strings.Contains(err.Error(), "argument") {
-				return nil, fmt.Errorf("a wrong read gave %v", err)
+				t.Errorf("a wrong read gave %v", err)
 			}
 		}
 		if v, ok, err := args.Named("key"); v != int64(9) || !ok || err != nil {
-			return nil, fmt.Errorf("named %v %v %v", v, ok, err)
+			t.Errorf("named %v %v %v", v, ok, err)
 		}
 		if v, ok, err := args.Named("none"); v != nil || ok || err != nil {
-			return nil, fmt.Errorf("named %v %v %v", v, ok, err)
+			t.Errorf("named %v %v %v", v, ok, err)
 		}
 		return nil, nil
 	}})

@@ -144,7 +144,7 @@ func TestFramesRoundTrip(t *testing.T) {
 	if err != nil || typ != rayletipc.TypeActorCreationTaskDone || len(body) != 0 {
 		t.Fatalf("%v %x %v", typ, body, err)
 	}
-	if _, _, err = rayletipc.ReadFrame(&wire); err != io.EOF {
+	if _, _, err = rayletipc.ReadFrame(&wire); err != io.EOF { //nolint:errorlint // io.EOF itself is promised
 		t.Fatalf("end of stream: %v", err)
 	}
 }
