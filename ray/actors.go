@@ -131,7 +131,8 @@ type ActorHandle struct {
 func (h *ActorHandle) ID() string { return hex.EncodeToString([]byte(h.h.t.id)) }
 
 // Release gives the handle up. An actor that is not detached ends when its last handle is gone and its calls are
-// answered. It is idempotent, and the garbage collector does it for handles that were dropped.
+// answered. It is idempotent, and the garbage collector does it for handles that were dropped. Ray's server keeps an actor
+// that GetActor returned until the session ends, whatever is released.
 func (h *ActorHandle) Release() { h.h.release() }
 
 func (h *ActorHandle) hold() *handle {

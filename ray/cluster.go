@@ -58,3 +58,9 @@ func (s *Session) runtimeContext(ctx context.Context) (*raypb.ClusterInfoRespons
 	}
 	return answer.GetRuntimeContext(), nil
 }
+
+// NumClients asks the server how many sessions it has at this moment, this one included.
+func (s *Session) NumClients(ctx context.Context) (int, error) {
+	info, err := s.connectionInfo(ctx, "number of clients")
+	return int(info.GetNumClients()), err
+}

@@ -19,8 +19,8 @@ import (
 // How long the owner pauses between attempts to resume, if the connection itself is up; it doubles from the first to the
 // second, with jitter. While the connection is down gRPC paces the dialling.
 const (
-	resumePauseMin = 50 * time.Millisecond
-	resumePauseMax = time.Second
+	firstResumePause = 50 * time.Millisecond
+	lastResumePause  = time.Second
 )
 
 // errGrace ends a stream on which nothing came before the server forgot the session.
@@ -31,13 +31,13 @@ var errGrace = errors.New("the connection was not resumed in time")
 func (s *Session) run() {
 	defer close(s.stopped)
 	var cutAt time.Time // when the last stream ended on which something came
-	pace := pacer{resumePauseMin, resumePauseMax}
+	pace := pacer{firstResumePause, lastResumePause}
 	for resuming := false; ; resuming = true {
 		heard, err := s.stream(resuming, cutAt.Add(s.cfg.ReconnectGrace))
 		now := time.Now()
 		fresh := heard || !resuming
 		if fresh {
-			cutAt, pace.next = now, resumePauseMin
+			cutAt, pace.next = now, firstResumePause
 		}
 		if last := s.lastWord(err, now.Sub(cutAt)); last != nil {
 			s.end(last)

@@ -25,10 +25,10 @@ const (
 	pingTimeout = 15 * time.Second
 	// initTimeout bounds one attempt to make the server start its process for the session: seconds on an idle machine.
 	initTimeout = 40 * time.Second
-	// openPauseMin and openPauseMax are the pauses between attempts, with jitter. Each failed attempt keeps a thread of the
+	// firstOpenPause and lastOpenPause are the pauses between attempts, with jitter. Each failed attempt keeps a thread of the
 	// server busy for the grace period.
-	openPauseMin = 200 * time.Millisecond
-	openPauseMax = 3 * time.Second
+	firstOpenPause = 200 * time.Millisecond
+	lastOpenPause  = 3 * time.Second
 
 	maxMessage = 1<<31 - 1
 )
@@ -51,7 +51,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		ctx, cancel = context.WithTimeout(ctx, DefaultOpenTimeout)
 		defer cancel()
 	}
-	pace := pacer{openPauseMin, openPauseMax}
+	pace := pacer{firstOpenPause, lastOpenPause}
 	for {
 		s, err := open(ctx, cfg)
 		if err == nil {

@@ -198,15 +198,13 @@ func repr(v any) string {
 // failureOf reads a pickled exception, Ray's or any other, as the error of the call that it refused. It returns nil if
 // data is none.
 func failureOf(target string, data []byte) error {
-	v, _, err := load(data)
-	if err != nil {
-		return nil
-	}
-	if err := exceptionOf(target, v); err != nil {
-		return err
-	}
-	if e, ok := asException(v); ok {
-		return e.remote(target)
+	if v, _, err := load(data); err == nil {
+		if failure := exceptionOf(target, v); failure != nil {
+			return failure
+		}
+		if e, ok := asException(v); ok {
+			return e.remote(target)
+		}
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ type valueEncoder struct {
 	session *Session
 	// uses are the refs in the values; they are in use when the encoder is done, unless it failed.
 	uses []*tracked
+	// size of all text and bytes, so that too much is refused before it is copied.
+	size int
 }
 
 // encode pickles a tree of values and reports the refs in it, which are then in use.
@@ -69,7 +71,7 @@ func marshal(tree any) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupportedValue, err)
 	}
 	if len(data) > MaxObjectSize {
-		return nil, fmt.Errorf("%w: %d bytes are more than the %d that a session carries", ErrUnsupportedValue, len(data), MaxObjectSize)
+		return nil, tooLarge(len(data))
 	}
 	return data, nil
 }
@@ -79,10 +81,12 @@ func (e *valueEncoder) value(v any, depth int) (any, error) {
 		return nil, fmt.Errorf("%w: nested deeper than %d, or a value holds itself", ErrUnsupportedValue, maxValueDepth)
 	}
 	switch x := v.(type) {
-	case nil, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64, []byte, map[string]float64:
+	case nil, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64, map[string]float64:
 		return v, nil
+	case []byte:
+		return v, e.count(len(x))
 	case string:
-		return v, checkText(x)
+		return v, errors.Join(e.count(len(x)), checkText(x))
 	case *big.Int:
 		if x == nil {
 			return nil, nil
@@ -130,6 +134,18 @@ func (e *valueEncoder) value(v any, depth int) (any, error) {
 	}
 	return nil, fmt.Errorf("%w: a %T; give nil, bool, numbers, string, []byte, []any, map[string]any, *ObjectRef or *ActorHandle",
 		ErrUnsupportedValue, v)
+}
+
+// count adds to the size.
+func (e *valueEncoder) count(n int) error {
+	if e.size += n; e.size > MaxObjectSize {
+		return tooLarge(e.size)
+	}
+	return nil
+}
+
+func tooLarge(n int) error {
+	return fmt.Errorf("%w: at least %d bytes; a session carries %d at once", ErrUnsupportedValue, n, MaxObjectSize)
 }
 
 func checkText(s string) error {

@@ -59,7 +59,7 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 	live, cancel := context.WithCancel(s.outgoing(ctx, more...))
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	pace := pacer{resumePauseMin, resumePauseMax}
+	pace := pacer{firstResumePause, lastResumePause}
 	for {
 		answer, err := call(live, in, grpc.WaitForReady(true))
 		switch {

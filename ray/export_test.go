@@ -1,0 +1,107 @@
+package ray
+
+import "github.com/seedcore/seedcore/internal/wire/raypb"
+
+// ErrTransfer is what chunks that do not fit together end with.
+var ErrTransfer = errTransfer
+
+// Assembler puts chunks together.
+type Assembler struct{ a assembler }
+
+func (a *Assembler) Add(c *raypb.GetResponse) (bool, error) { return a.a.add(c) }
+func (a *Assembler) Next() int32                            { return a.a.next() }
+func (a *Assembler) Bytes() []byte                          { return a.a.bytes() }
+
+// Messages returns the messages of a request.
+func Messages(req *raypb.DataRequest, from int32) []*raypb.DataRequest {
+	var all []*raypb.DataRequest
+	for m := range messages(req, from) {
+		all = append(all, m)
+	}
+	return all
+}
+
+const ChunkSize = chunkSize
+
+// Outbox drives the book of unanswered requests without a session.
+type Outbox struct{ o *outbox }
+
+// Request is one of its requests.
+type Request struct{ r *request }
+
+func NewOutbox(requests int, bytes int64) *Outbox { return &Outbox{newOutbox(requests, bytes)} }
+
+// Add queues a get, or a put of so many bytes.
+func (o *Outbox) Add(get bool, size int) (*Request, error) {
+	r := &request{target: "test", size: int64(size)}
+	if get {
+		r.object = &assembler{}
+		r.msg = &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{}}}
+	} else {
+		r.msg = &raypb.DataRequest{Type: &raypb.DataRequest_Put{Put: &raypb.PutRequest{Data: make([]byte, size)}}}
+	}
+	return &Request{r}, o.o.add(r)
+}
+
+// Take returns what the sender is to send: an acknowledgement or a request.
+func (o *Outbox) Take() (ack int32, r *Request, err error) {
+	ack, taken, err := o.o.take()
+	if taken != nil {
+		r = &Request{taken}
+	}
+	return ack, r, err
+}
+
+// Accept takes an answer, and finishes the request that it completes.
+func (o *Outbox) Accept(resp *raypb.DataResponse) *Request {
+	r := o.o.accept(resp)
+	if r == nil {
+		return nil
+	}
+	o.o.finish(r)
+	return &Request{r}
+}
+
+// Withdraw takes the caller away and reports whether the request was dropped unsent.
+func (o *Outbox) Withdraw(r *Request) (unsent bool) { return o.o.withdraw(r.r) == stateNew }
+
+// Replay returns what a new stream starts with.
+func (o *Outbox) Replay() []*Request {
+	again, dropped := o.o.replay()
+	for _, r := range dropped {
+		o.o.finish(r)
+	}
+	out := make([]*Request, len(again))
+	for i, r := range again {
+		out[i] = &Request{r}
+	}
+	return out
+}
+
+func (o *Outbox) Fail(err error)                    { o.o.fail(err) }
+func (o *Outbox) Refuse(err error)                  { o.o.refuse(err) }
+func (o *Outbox) Drained() <-chan struct{}          { return o.o.drained() }
+func (o *Outbox) Counts() (queued, sent, inUse int) { return o.o.counts() }
+func (o *Outbox) Bytes() int64                      { return o.o.bytes }
+
+// SetLastID makes the next request take the id behind it.
+func (o *Outbox) SetLastID(id int32) { o.o.lastID = id }
+
+func (r *Request) ID() int32              { return r.r.msg.ReqId }
+func (r *Request) Is(other *Request) bool { return r.r == other.r }
+func (r *Request) IsGet() bool            { return r.r.object != nil }
+func (r *Request) Err() error             { return r.r.err }
+func (r *Request) Done() bool {
+	select {
+	case <-r.r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// FailureOf reads a pickled exception.
+func FailureOf(target string, data []byte) error { return failureOf(target, data) }
+
+// StubSource returns the Python source of a stub class.
+func StubSource(name string, methods []string) (string, error) { return stubSource(name, methods) }

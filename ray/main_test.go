@@ -1,0 +1,157 @@
+package ray_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+func TestMain(m *testing.M) {
+	// The module drivertest, besides those that every head of a test can import.
+	own, err := filepath.Abs("testdata/python")
+	if err != nil {
+		panic(err)
+	}
+	common, err := filepath.Abs("../internal/raytest/pymod")
+	if err != nil {
+		panic(err)
+	}
+	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithHead(func(cfg *rayhead.Config) {
+		cfg.Env = append(cfg.Env, "PYTHONPATH="+own+string(filepath.ListSeparator)+common)
+		cfg.ObjectStoreMemory = 300 << 20
+	}))
+}
+
+// TestOneSession runs what does no harm to a session on one: opening it takes seconds of the machine.
+func TestOneSession(t *testing.T) {
+	s := open(t, ray.Config{})
+	for name, test := range map[string]func(*testing.T, *ray.Session){
+		"values survive the round trip":             testValuesSurviveTheRoundTrip,
+		"values without form are refused":           testValuesWithoutFormAreRefused,
+		"values of other classes are an error":      testValuesOfOtherClassesAreAnError,
+		"large values travel in chunks":             testLargeValuesTravelInChunks,
+		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,
+		"refs in values":                            testRefsInValues,
+		"functions":                                 testFunctions,
+		"functions are imported once":               testFunctionsAreImportedOnce,
+		"exceptions of tasks":                       testExceptionsOfTasks,
+		"what cannot be imported is a clean error":  testWhatCannotBeImported,
+		"actors keep state and order":               testActorsKeepStateAndOrder,
+		"errors of actors":                          testErrorsOfActors,
+		"actor options":                             testActorOptions,
+		"a Go class in Python says what is wrong":   testGoClassInAPythonProcess,
+		"the key-value store":                       testKV,
+		"the cluster":                               testCluster,
+		"packages":                                  testPackageUpload,
+		"a cancelled call leaves the session alone": testCancelledCalls,
+		"a cancelled put leaves the session alone":  testCancelledPut,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, s) })
+	}
+	// Whatever the tests did to it.
+	if err := s.Ping(deadline(t)); err != nil {
+		t.Errorf("the session suffered: %v", err)
+	}
+}
+
+func open(t testing.TB, cfg ray.Config) *ray.Session {
+	t.Helper()
+	if cfg.Address == "" {
+		cfg.Address = raytest.Head(t).ClientAddress()
+	}
+	if cfg.Namespace == "" {
+		cfg.Namespace = raytest.Namespace(t)
+	}
+	s, err := ray.Open(deadline(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeSession(t, s) })
+	return s
+}
+
+func closeSession(t testing.TB, s *ray.Session) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// deadline is generous: the machine may be busy with other tests.
+func deadline(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func function(name string) ray.Function { return ray.Function{Module: "drivertest", Name: name} }
+
+func pythonClass(t testing.TB, s *ray.Session, name string) *ray.ActorClass {
+	t.Helper()
+	class, err := s.PythonClass(deadline(t), "drivertest", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return class
+}
+
+func counter(t testing.TB, s *ray.Session, opts ray.ActorOptions, args ...any) *ray.ActorHandle {
+	t.Helper()
+	actor, err := s.CreateActor(deadline(t), pythonClass(t, s, "Counter"), opts, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return actor
+}
+
+// kill ends a detached actor, through a session of its own.
+func kill(t testing.TB, ns, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := ray.Open(ctx, ray.Config{Address: raytest.Head(t).ClientAddress(), Namespace: ns})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer closeSession(t, s)
+	actor, err := s.GetActor(ctx, name, ns)
+	if err == nil {
+		err = s.Kill(ctx, actor, true)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// waitFor polls until the condition holds.
+func waitFor(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	end := time.Now().Add(60 * time.Second)
+	for !condition() {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// second drops the result of a call that is expected to fail.
+func second[T any](_ T, err error) error { return err }
+
+// pattern returns bytes that differ from place to place.
+func pattern(size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(i*7 + i>>13)
+	}
+	return b
+}

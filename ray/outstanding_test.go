@@ -1,0 +1,273 @@
+package ray_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// serverModel is what Ray's server remembers: it answers cached requests once, in order, repeats the answer until it is
+// acknowledged, and refuses (which ends the session) ids up to the last acknowledgement.
+type serverModel struct {
+	t     *testing.T
+	last  int32
+	cache []int32
+	ran   map[int32]int
+}
+
+func (m *serverModel) receive(r *ray.Request) {
+	if r.IsGet() {
+		return
+	}
+	if r.ID() <= m.last {
+		m.t.Fatalf("request %d was sent after %d had been acknowledged", r.ID(), m.last)
+	}
+	if slices.Contains(m.cache, r.ID()) {
+		return
+	}
+	if n := len(m.cache); n > 0 && m.cache[n-1] > r.ID() {
+		m.t.Fatalf("request %d was sent after %d", r.ID(), m.cache[n-1])
+	}
+	m.ran[r.ID()]++
+	m.cache = append(m.cache, r.ID())
+}
+
+func (m *serverModel) acknowledge(id int32) {
+	if id <= m.last {
+		m.t.Fatalf("%d was acknowledged after %d", id, m.last)
+	}
+	m.last = id
+	m.cache = slices.DeleteFunc(m.cache, func(c int32) bool { return c <= id })
+}
+
+func putAnswer(id int32) *raypb.DataResponse {
+	return &raypb.DataResponse{ReqId: id, Type: &raypb.DataResponse_Put{Put: &raypb.PutResponse{Valid: true, Id: []byte("x")}}}
+}
+
+func getAnswer(id int32) *raypb.DataResponse {
+	return &raypb.DataResponse{ReqId: id, Type: &raypb.DataResponse_Get{Get: &raypb.GetResponse{Valid: true, Data: []byte("x"), TotalChunks: 1, TotalSize: 1}}}
+}
+
+// FuzzOutbox plays a client, a connection that breaks, and a server that answers in any order, twice, wrongly or not at
+// all, and checks that each request is executed once and that acknowledgements never run ahead.
+func FuzzOutbox(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 2, 2, 2, 3, 4, 3, 5, 2, 3})
+	f.Add([]byte{0, 2, 5, 6, 0, 2, 3, 3, 5, 4, 7, 8})
+	long := make([]byte, 0, 600)
+	for range 100 {
+		long = append(long, 0, 1, 2, 2, 3, 4)
+	}
+	f.Add(long)
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		o := ray.NewOutbox(50, 1000)
+		server := &serverModel{t: t, ran: map[int32]int{}}
+		var onWire []*ray.Request // sent on this stream, not answered on it
+		added := map[*ray.Request]bool{}
+		send := func(r *ray.Request) {
+			server.receive(r)
+			onWire = append(onWire, r)
+		}
+		answer := func(i int) {
+			r := onWire[i]
+			onWire = slices.Delete(onWire, i, i+1)
+			resp := putAnswer(r.ID())
+			if r.IsGet() {
+				resp = getAnswer(r.ID())
+			}
+			done := o.Accept(resp)
+			if done == nil || !done.Is(r) || !r.Done() || r.Err() != nil {
+				t.Fatalf("the answer to request %d did not end it", r.ID())
+			}
+			if o.Accept(resp) != nil {
+				t.Fatalf("request %d was answered twice", r.ID())
+			}
+		}
+		for i, op := range ops {
+			switch op % 9 {
+			case 0, 1:
+				r, err := o.Add(op%9 == 1, int(op))
+				if err == nil {
+					added[r] = false
+				} else if !errors.Is(err, ray.ErrOverloaded) {
+					t.Fatal(err)
+				}
+			case 2:
+				ack, r, err := o.Take()
+				switch {
+				case err != nil:
+					t.Fatal(err)
+				case ack != 0:
+					server.acknowledge(ack)
+				case r != nil:
+					send(r)
+				}
+			case 3: // cached requests are answered in order
+				if i := slices.IndexFunc(onWire, func(r *ray.Request) bool { return !r.IsGet() }); i >= 0 {
+					answer(i)
+				}
+			case 4: // gets in any order
+				gets := 0
+				for j, r := range onWire {
+					if r.IsGet() {
+						if gets++; gets > i%3 {
+							answer(j)
+							break
+						}
+					}
+				}
+			case 5: // the connection breaks
+				onWire = nil
+				for _, r := range o.Replay() {
+					send(r)
+				}
+			case 6: // a caller goes away
+				for r := range added {
+					if !added[r] && !r.Done() {
+						added[r] = true
+						if o.Withdraw(r) && r.ID() != 0 {
+							t.Fatalf("request %d had been sent", r.ID())
+						}
+						break
+					}
+				}
+			case 7: // answers to nothing
+				o.Accept(putAnswer(int32(op) * 1000))
+				o.Accept(putAnswer(0))
+				o.Accept(nil)
+			case 8: // an answer of the wrong kind ends the request with an error
+				if len(onWire) > 0 {
+					r := onWire[0]
+					onWire = onWire[1:]
+					wrong := &raypb.DataResponse{ReqId: r.ID(), Type: &raypb.DataResponse_Terminate{Terminate: &raypb.TerminateResponse{Ok: true}}}
+					if done := o.Accept(wrong); done == nil || done.Err() == nil {
+						t.Fatal("an answer of the wrong kind was taken for right")
+					}
+				}
+			}
+		}
+		// Everything is answered in the end, and nothing stays behind.
+		for {
+			ack, r, err := o.Take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ack != 0 {
+				server.acknowledge(ack)
+			} else if r != nil {
+				send(r)
+			} else if len(onWire) > 0 {
+				answer(0)
+			} else {
+				break
+			}
+		}
+		if queued, sent, inUse := o.Counts(); queued+sent+inUse != 0 || o.Bytes() != 0 {
+			t.Fatalf("left behind: %d queued, %d sent, %d in use, %d bytes", queued, sent, inUse, o.Bytes())
+		}
+		for id, n := range server.ran {
+			if n != 1 {
+				t.Fatalf("request %d ran %d times", id, n)
+			}
+		}
+	})
+}
+
+func TestOutboxAcknowledgesOnlyWhatIsAnswered(t *testing.T) {
+	o := ray.NewOutbox(1000, 1000)
+	var ids []int32
+	for i := range 80 {
+		// The first is a put that stays unanswered; the others are gets, which the server does not remember.
+		if _, err := o.Add(i > 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		_, r, err := o.Take()
+		if err != nil || r == nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, r.ID())
+	}
+	for _, id := range ids[1:] {
+		o.Accept(getAnswer(id))
+	}
+	if ack, r, err := o.Take(); ack != 0 || r != nil || err != nil {
+		t.Fatalf("acknowledged %d while request %d is unanswered", ack, ids[0])
+	}
+	o.Accept(putAnswer(ids[0]))
+	if ack, _, _ := o.Take(); ack != ids[79] {
+		t.Fatalf("acknowledged %d instead of %d", ack, ids[79])
+	}
+}
+
+func TestOutboxBounds(t *testing.T) {
+	o := ray.NewOutbox(3, 100)
+	for range 2 {
+		if _, err := o.Add(false, 40); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := o.Add(false, 40); !errors.Is(err, ray.ErrOverloaded) {
+		t.Fatalf("too many bytes: %v", err)
+	}
+	if _, err := o.Add(false, 20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Add(false, 0); !errors.Is(err, ray.ErrOverloaded) {
+		t.Fatalf("too many requests: %v", err)
+	}
+	alone := ray.NewOutbox(3, 100)
+	if _, err := alone.Add(false, 400); err != nil {
+		t.Fatalf("a single request above the bound: %v", err)
+	}
+}
+
+func TestOutboxUsesNoIDTwice(t *testing.T) {
+	o := ray.NewOutbox(10, 100)
+	o.SetLastID(math.MaxInt32 - 1)
+	for range 2 {
+		if _, err := o.Add(false, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, r, err := o.Take(); err != nil || r.ID() != math.MaxInt32 {
+		t.Fatalf("the last id: %v", err)
+	}
+	if _, r, err := o.Take(); err == nil {
+		t.Fatalf("request %d came behind the last id", r.ID())
+	}
+}
+
+func TestOutboxSaysWhatWasSent(t *testing.T) {
+	o := ray.NewOutbox(10, 100)
+	sent, err := o.Add(false, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := o.Take(); err != nil {
+		t.Fatal(err)
+	}
+	queued, err := o.Add(false, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Refuse(ray.ErrClosed)
+	drained := o.Drained()
+	o.Fail(ray.ErrSessionLost)
+	if !errors.Is(sent.Err(), ray.ErrSessionLost) || ray.SentOf(sent.Err()) != ray.SentMaybe {
+		t.Errorf("a request that was sent: %v", sent.Err())
+	}
+	if !errors.Is(queued.Err(), ray.ErrSessionLost) || ray.SentOf(queued.Err()) != ray.SentNo {
+		t.Errorf("a request that waited: %v", queued.Err())
+	}
+	select {
+	case <-drained:
+	default:
+		t.Error("still in use after all failed")
+	}
+	if _, err := o.Add(false, 1); !errors.Is(err, ray.ErrSessionLost) {
+		t.Errorf("a request after the end: %v", err)
+	}
+}
