@@ -1,0 +1,260 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/organism"
+	"github.com/seedcore/seedcore/ray"
+)
+
+const (
+	organID = "cognitive_organ_1"
+	agentID = "cognitive_organ_1_agent_0"
+)
+
+// oneOrgan is the smallest organism.
+func oneOrgan() organism.Config {
+	return organism.Config{Organs: []organism.OrganConfig{{ID: organID, Type: "Cognitive", AgentCount: 1}}}
+}
+
+func pidOf(t *testing.T, conn *connector.Connector, namespace, name string) int {
+	t.Helper()
+	info, err := clientOf(t, conn).GCS().NamedActor(t.Context(), namespace, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.PID
+}
+
+// The process that says that it ran a task is the one that Ray's own state API names, it is our binary, and `seedcore
+// status` shows the same.
+func TestTheActorDoesTheWork(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	org := running(t, conn, oneOrgan(), organism.Options{})
+	e, err := org.Execute(t.Context(), organID, organism.Task{"type": "general"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, ok := e.Result["pid"].(int64)
+	if !ok || e.AgentID != agentID {
+		t.Fatalf("%+v", e)
+	}
+	if paths := clientOf(t, conn).Paths(); paths.Session != 0 || paths.Direct == 0 {
+		t.Errorf("the call did not go directly: %+v", paths)
+	}
+	cmdline, err := os.ReadFile("/proc/" + itoa(pid) + "/exe")
+	if err != nil || !bytes.HasPrefix(cmdline, []byte("\x7fELF")) || bytes.Contains(cmdline, []byte("libpython")) {
+		t.Errorf("the process is not a Go program: %v", err)
+	}
+
+	out := raytest.Python(t, `
+import json, os, ray
+from ray.util.state import list_actors
+ray.init(os.environ["GCS"], namespace=os.environ["NS"], log_to_driver=False)
+print(json.dumps([{"pid": a.pid, "state": a.state, "class": a.class_name} for a in list_actors(filters=[("name", "=", os.environ["NAME"]), ("ray_namespace", "=", os.environ["NS"])])]))
+`, "GCS="+raytest.Head(t).GCSAddress(), "NS="+namespace, "NAME="+agentID)
+	var rows []struct {
+		PID   int64
+		State string
+		Class string
+	}
+	if err := json.Unmarshal([]byte(lastLine(out)), &rows); err != nil || len(rows) != 1 || rows[0].PID != pid || rows[0].State != "ALIVE" || rows[0].Class != "RayAgent" {
+		t.Errorf("Ray's state API says %s (%v), the result says pid %d", out, err, pid)
+	}
+
+	p := start(t, environment(raytest.Head(t).ClientAddress(), namespace), "status", "--json")
+	if err := p.end(60 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	var status struct {
+		Actors []struct {
+			Name, Class, State string
+			PID                int64
+		}
+	}
+	text := p.text()
+	if err := json.Unmarshal([]byte(text[strings.Index(text, "{\n"):]), &status); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	found := false
+	for _, a := range status.Actors {
+		found = found || a.Name == agentID && a.PID == pid && a.State == "ALIVE"
+	}
+	if !found {
+		t.Errorf("seedcore status shows %+v", status.Actors)
+	}
+}
+
+// While the agent's process is stopped no task succeeds: it ends at its deadline and says that it may have run.
+func TestAStoppedActorDoesNoWork(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	org := running(t, conn, oneOrgan(), organism.Options{TaskTimeout: 2 * time.Second})
+	pid := pidOf(t, conn, namespace, agentID)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+	defer resume()
+	_, err := org.Execute(t.Context(), organID, organism.Task{})
+	if !errors.Is(err, context.DeadlineExceeded) || ray.SentOf(err) != ray.SentMaybe {
+		t.Fatalf("a task for a stopped process: %v", err)
+	}
+	resume()
+	eventually(t, 20*time.Second, "the process works again", func() error {
+		_, err := org.Execute(t.Context(), organID, organism.Task{})
+		return err
+	})
+}
+
+// A killed agent or organ comes back as a new process, registered again, and the next task succeeds; the call that was in
+// flight ends with an error that says that it may have run.
+func TestKilledActorsComeBack(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	org := running(t, conn, oneOrgan(), organism.Options{TaskTimeout: 60 * time.Second})
+	client := clientOf(t, conn)
+
+	pid := pidOf(t, conn, namespace, agentID)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // so that the call is surely in flight
+		t.Fatal(err)
+	}
+	flight := make(chan error, 1)
+	go func() {
+		_, err := org.Execute(t.Context(), organID, organism.Task{})
+		flight <- err
+	}()
+	eventually(t, 10*time.Second, "the call is in flight", func() error {
+		if direct, err := client.Direct(); err != nil || direct.InFlight() == 0 {
+			return errorf("no call in flight, %v", err)
+		}
+		return nil
+	})
+	time.Sleep(200 * time.Millisecond) // let it leave; it cannot be answered
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-flight:
+		if !errors.Is(err, ray.ErrActorUnavailable) || ray.SentOf(err) != ray.SentMaybe {
+			t.Errorf("the call in flight: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the call in flight hangs")
+	}
+	e, err := org.Execute(t.Context(), organID, organism.Task{})
+	if err != nil || e.Result["pid"] == int64(pid) {
+		t.Fatalf("the next task: %+v, %v", e, err)
+	}
+
+	organ := pidOf(t, conn, namespace, organID)
+	if err := syscall.Kill(organ, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 60*time.Second, "the organ is back with its agents", func() error {
+		reports, err := org.Status(t.Context())
+		if err != nil {
+			return err
+		}
+		if r := reports[0]; r.Problem != "" || r.PID == organ || len(r.AgentIDs) != 1 || r.AgentIDs[0] != agentID {
+			return errorf("%+v", r)
+		}
+		return nil
+	})
+	if _, err := org.Execute(t.Context(), organID, organism.Task{}); err != nil {
+		t.Error(err)
+	}
+	if now := ids(t, conn, namespace); len(now) != 5 {
+		t.Errorf("actors: %v", now)
+	}
+}
+
+// An actor that somebody removed for good is made anew.
+func TestRemovedActorsAreMadeAnew(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	org := running(t, conn, oneOrgan(), organism.Options{ReconcileInterval: time.Second})
+	session := clientOf(t, conn).Session()
+	handle, err := session.GetActor(t.Context(), agentID, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Kill(t.Context(), handle, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 60*time.Second, "another agent runs under the name", func() error {
+		info, err := clientOf(t, conn).GCS().NamedActor(t.Context(), namespace, agentID)
+		if err == nil && (info.State != ray.ActorAlive || info.ID == handle.ID()) {
+			err = errorf("%+v", info)
+		}
+		return err
+	})
+	if err := org.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := org.Execute(t.Context(), organID, organism.Task{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A binary that cannot run is refused before upload, or reported with the cluster's reason instead of a hang.
+func TestABinaryThatCannotRunIsReported(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	org, err := organism.New(conn, oneOrgan(), organism.Options{Binary: script})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := org.Bootstrap(t.Context()); err == nil || !strings.Contains(err.Error(), "ELF") {
+		t.Errorf("a shell script as worker binary: %v", err)
+	}
+	org, err = organism.New(conn, oneOrgan(), organism.Options{Binary: "/bin/true", StartTimeout: 15 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeActors(t, conn) })
+	if err := org.Bootstrap(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "PENDING_CREATION") {
+		t.Errorf("a program that is no worker: %v", err)
+	}
+}
+
+func TestServeRefusesABadConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "organism.yaml")
+	if err := os.WriteFile(file, []byte("seedcore:\n  organism:\n    organ_types:\n      - id: a\n        type: Cognitive\n        agent_count: -1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, environment("127.0.0.1:1", "x"), "serve", "--config", file)
+	if err := p.end(10 * time.Second); err == nil {
+		t.Error("it served")
+	}
+	for _, part := range []string{file + ":6", "agent_count"} {
+		if !strings.Contains(p.text(), part) {
+			t.Errorf("the error does not name %s: %s", part, p.text())
+		}
+	}
+	p = start(t, []string{"RAY_ADDRESS=http://head:8265"}, "serve")
+	if err := p.end(10 * time.Second); err == nil || !strings.Contains(p.text(), "ray://head:10001") {
+		t.Errorf("an http address: %v %s", err, p.text())
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
