@@ -27,6 +27,13 @@
 // {"working_dir": "gcs://_ray_pkg_X.zip", "py_executable": "./program"}. A driver in any language then creates an actor
 // of a class called Counter and calls add; in Python, a class of that name with empty methods will do.
 //
+// # Order
+//
+// Where max_concurrency is 1, the calls of one caller start in the order in which it made them, whatever the transport
+// does; calls of different callers interleave. A call that gets lost on the way holds up those behind it for at most
+// 30 seconds, then they fail without having run, as with Python actors; a retry (attempt_number above 0) does not wait,
+// fills the place of the call that it repeats, and runs again what ran before, since that is what its caller asked for.
+//
 // # Failure
 //
 // The error or panic of a method is an exception for its caller, with the text and, for a panic, the stack. The error

@@ -146,6 +146,7 @@ func TestARetryDoesNotWaitForItsTurn(t *testing.T) {
 	s := newSequence(t)
 	four := s.send(4, 1)
 	s.runs(four)
+	s.refused(4, 0, -1, worker.ErrStale) // the original, while the numbers before it are missing
 	five := s.send(5, 0)
 	for seq := range int64(4) {
 		waits(t, five)

@@ -3,6 +3,8 @@ package worker_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -26,6 +28,10 @@ func TestAWorkerIntroducesItself(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	h.serve().create(1)
+	if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.2:%d", h.port)); err == nil {
+		_ = conn.Close()
+		t.Error("a node with a loopback address only is served beyond it")
+	}
 	select {
 	case info := <-h.infos:
 		a := info.GetWorkerAddress()

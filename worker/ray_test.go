@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -129,6 +130,28 @@ func (f findings) both() {
 	f.raised("constructor", "ActorDiedError", `the constructor refuses "wrong"`)
 	f.raised("constructor panic", "ActorDiedError", "the constructor panics", "main.newCounter(")
 	f.is("still answers", `"yes"`)
+}
+
+func TestAProgramThatCannotBeAWorkerSaysWhy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	binary := raytest.BuildGo(t, "./worker/internal/testworker")
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, 2, "to be started by a raylet only"},
+		{append(rayletArgs(), "--startup-token=7"), 1, `level=ERROR msg="this process cannot be a Ray worker" error="--startup-token: `},
+		{with("--gcs-address", "-"), 1, "--gcs-address: missing"},
+	} {
+		out, err := exec.Command(binary, test.args...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != test.code || !strings.Contains(string(out), test.want) {
+			t.Errorf("%q: %v, %s", test.args, err, out)
+		}
+	}
 }
 
 func TestOnARealRay(t *testing.T) {
