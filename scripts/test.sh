@@ -34,7 +34,7 @@ mapfile -t on_ray < <(awk '/internal\/(raytest|rayhead)( |$)/ { print $1 }' <<<"
 mapfile -t pure < <(awk 'NF && !/internal\/(raytest|rayhead)( |$)/ { print $1 }' <<<"$listing")
 
 # Short, because unix sockets lie below it; removed whatever happens, with all that a killed test leaves there.
-TMPDIR=$(mktemp -d /tmp/sct-XXXXXXXX)
+TMPDIR=$(mktemp -d /tmp/sct-XXXXXX)
 export TMPDIR
 results=$TMPDIR/results.json
 trap 'rm -rf "$TMPDIR"' EXIT

@@ -75,13 +75,13 @@ func launch(cfg Config) (_ *Head, err error) {
 
 // wait owns the guard: it returns when the guard, and with it the whole head, has ended.
 func (h *Head) wait() {
-	err := h.cmd.Wait()
+	_ = h.cmd.Wait() // how it ended is in ProcessState
 	h.sweep()
 	h.cleanUp()
 	h.mu.Lock()
 	asked := h.asked
 	if !asked {
-		h.err = fmt.Errorf("%w (guard: %v); its last output:\n%s", ErrEnded, err, h.output)
+		h.err = fmt.Errorf("%w (guard: %s); its last output:\n%s", ErrEnded, h.cmd.ProcessState, h.output)
 	}
 	h.mu.Unlock()
 	h.logger.Info("Ray head has ended", "asked", asked)
@@ -90,19 +90,19 @@ func (h *Head) wait() {
 
 func (h *Head) cleanUp() {
 	h.release()
-	if h.ownedTemp {
-		_ = os.RemoveAll(h.tempDir) // the guard did this already, unless it was killed
+	if h.ownedBase {
+		_ = os.RemoveAll(h.baseDir) // the guard did this already, unless it was killed
 	}
 }
 
 func (h *Head) guardArgs() []string {
 	remove := "0"
-	if h.ownedTemp {
+	if h.ownedBase {
 		remove = "1"
 	}
 	return []string{
-		"-I", "-S", filepath.Join(h.tempDir, guardFile),
-		h.tempDir, remove, strconv.FormatFloat(grace.Seconds(), 'f', -1, 64),
+		"-I", "-S", filepath.Join(h.baseDir, guardFile),
+		h.baseDir, remove, strconv.FormatFloat(grace.Seconds(), 'f', -1, 64),
 	}
 }
 
@@ -168,13 +168,18 @@ func findPython(python string) (string, error) {
 func (h *Head) makeTempDir(wanted string) (err error) {
 	if wanted == "" {
 		parent := os.TempDir()
-		if len(parent) > maxTempDir-len("/seedcore-0123456789") {
+		if len(parent) > maxTempDir-len("/seedcore-0123456789/r") {
 			parent = "/tmp"
 		}
-		if h.tempDir, err = os.MkdirTemp(parent, "seedcore-"); err != nil {
+		if h.baseDir, err = os.MkdirTemp(parent, "seedcore-"); err != nil {
 			return fmt.Errorf("rayhead: temporary directory: %w", err)
 		}
-		h.ownedTemp = true
+		h.ownedBase = true
+		// Ray opens its directory to every user; nobody else gets past the one above.
+		h.tempDir = filepath.Join(h.baseDir, "r")
+		if err = os.Mkdir(h.tempDir, 0o700); err != nil {
+			return fmt.Errorf("rayhead: temporary directory: %w", err)
+		}
 	} else {
 		if h.tempDir, err = filepath.Abs(wanted); err != nil {
 			return fmt.Errorf("rayhead: Config.TempDir: %w", err)
@@ -189,8 +194,9 @@ func (h *Head) makeTempDir(wanted string) (err error) {
 		if err = os.Remove(filepath.Join(h.tempDir, addressFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("rayhead: Config.TempDir: %w", err)
 		}
+		h.baseDir = h.tempDir
 	}
-	if err = os.WriteFile(filepath.Join(h.tempDir, guardFile), guardScript, 0o600); err != nil {
+	if err = os.WriteFile(filepath.Join(h.baseDir, guardFile), guardScript, 0o600); err != nil {
 		return fmt.Errorf("rayhead: temporary directory: %w", err)
 	}
 	return nil

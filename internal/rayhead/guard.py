@@ -1,10 +1,10 @@
 """Keeps a Ray head, and every process below it, from outliving the program that asked for it.
 
-Usage: guard.py TEMP_DIR REMOVE GRACE_SECONDS COMMAND [ARG ...]
+Usage: guard.py DIR REMOVE GRACE_SECONDS COMMAND [ARG ...]
 
 Runs COMMAND and ends the whole tree below itself when COMMAND ends, when standard input says "T" or reaches its end
 (the owner is gone), or on SIGTERM, SIGINT or SIGHUP: SIGTERM first, SIGKILL after the grace. "K" on standard input
-means SIGKILL at once. TEMP_DIR is removed at the end if REMOVE is 1. Exits with 0 if it was asked to end.
+means SIGKILL at once. DIR is removed at the end if REMOVE is 1. Exits with 0 if it was asked to end.
 
 Being a subreaper it inherits whatever daemonizes below it, so that the tree is complete. Should this process itself be
 killed, the kernel kills COMMAND, and most of Ray's processes share its fate at once; the owner kills the others.
@@ -131,7 +131,7 @@ def descendants():
 
 
 def main():
-    temp_dir, remove, grace, command = sys.argv[1], sys.argv[2] == "1", float(sys.argv[3]), sys.argv[4:]
+    directory, remove, grace, command = sys.argv[1], sys.argv[2] == "1", float(sys.argv[3]), sys.argv[4:]
     guard = Guard()
     guard.spawn(command)
     while not guard.stop and guard.status is None:
@@ -144,7 +144,7 @@ def main():
             pass  # nobody reads any more
     guard.end(grace)
     if remove:
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
     sys.exit(0 if asked else 1)
 
 

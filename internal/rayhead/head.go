@@ -70,7 +70,8 @@ type Ports struct {
 // Head is a running Ray head. Its methods may be called from any goroutine.
 type Head struct {
 	python  string
-	tempDir string
+	baseDir string // what is removed at the end, if we own it
+	tempDir string // Ray's, in baseDir or the same
 	name    string // the node's, unique: tells our GCS from another one at the same address
 	ports   Ports
 	nodeIP  string
@@ -80,7 +81,7 @@ type Head struct {
 	stdin     io.WriteCloser
 	output    *lastLines
 	release   func() // gives the ports back
-	ownedTemp bool
+	ownedBase bool
 	done      chan struct{} // closed by wait, the goroutine that owns cmd
 
 	mu    sync.Mutex // guards asked and err

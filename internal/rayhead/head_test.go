@@ -135,8 +135,8 @@ func TestParentIsKilled(t *testing.T) {
 	kill(t, parent.Process.Pid)
 	_ = parent.Wait() // "signal: killed"
 	eventually(t, "the head ends after its parent", func() bool {
-		_, err := os.Stat(tempDir)
-		return os.IsNotExist(err) && len(processesOf(t, tempDir)) == 0
+		_, err := os.Stat(filepath.Dir(tempDir))
+		return os.IsNotExist(err) && len(processesOf(t, filepath.Dir(tempDir))) == 0
 	})
 }
 

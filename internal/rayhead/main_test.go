@@ -93,7 +93,7 @@ func processesOf(t *testing.T, text string) []string {
 func pidOf(t *testing.T, head *rayhead.Head, text string) int {
 	t.Helper()
 	var pids []int
-	for _, process := range processesOf(t, head.TempDir()) {
+	for _, process := range processesOf(t, filepath.Dir(head.TempDir())) {
 		if strings.Contains(process, text) {
 			var pid int
 			if _, err := fmt.Sscan(process, &pid); err != nil {
@@ -127,10 +127,12 @@ func eventually(t *testing.T, what string, condition func() bool) {
 
 func wantNothingLeft(t *testing.T, tempDir string) {
 	t.Helper()
-	if left := processesOf(t, tempDir); len(left) != 0 {
+	if left := processesOf(t, filepath.Dir(tempDir)); len(left) != 0 {
 		t.Errorf("processes left behind:\n%s", strings.Join(left, "\n"))
 	}
-	if _, err := os.Stat(tempDir); !os.IsNotExist(err) {
-		t.Errorf("%s was not removed (%v)", tempDir, err)
+	if base := filepath.Dir(tempDir); base == os.TempDir() {
+		t.Errorf("%s is open to every user", tempDir)
+	} else if _, err := os.Stat(base); !os.IsNotExist(err) {
+		t.Errorf("%s was not removed (%v)", base, err)
 	}
 }
