@@ -169,6 +169,7 @@ func (k *keeper) find(ctx context.Context, spec actorSpec) (id string, err error
 		if err != nil {
 			return "", err
 		}
+		defer handle.Release()
 		return handle.ID(), nil
 	}
 	info, err := k.client.GCS().NamedActor(ctx, k.namespace, spec.name)
@@ -210,6 +211,7 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	if err != nil {
 		return "", err
 	}
+	defer handle.Release() // it is detached, and known by its name from here on
 	k.log.Info("actor created", "name", spec.name, "class", spec.class, "actor_id", handle.ID())
 	return handle.ID(), nil
 }

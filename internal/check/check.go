@@ -225,6 +225,7 @@ func (b *Bench) removeCreated(ctx context.Context) error {
 		handle, err := client.Session().GetActor(ctx, name, b.conn.Info().Namespace)
 		if err == nil {
 			err = client.Session().Kill(ctx, handle, true)
+			handle.Release()
 		}
 		if err != nil && !errors.Is(err, ray.ErrActorNotFound) {
 			return fmt.Errorf("end actor %s: %w", name, err)

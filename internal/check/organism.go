@@ -58,6 +58,7 @@ func bootstrapped(ctx context.Context, b *Bench) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		defer handle.Release()
 		if _, err := client.Call(ctx, b.Connection.Namespace, name, "ping"); err != nil {
 			return nil, err
 		}
