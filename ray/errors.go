@@ -9,7 +9,8 @@ import (
 type Sent int8
 
 const (
-	// SentNo: the request did not leave this process. Trying again is safe.
+	// SentNo: the request did not leave this process, or the other side refused it without running it. Trying again is
+	// safe.
 	SentNo Sent = iota
 	// SentMaybe: the request left, or may have left, and its outcome is unknown. Trying again may run it twice.
 	SentMaybe
@@ -59,7 +60,7 @@ var (
 	ErrUnsupportedValue = errors.New("ray: unsupported value")
 	// ErrUnsupportedVersion: the cluster runs a Ray version for which this path was not tested.
 	ErrUnsupportedVersion = errors.New("ray: unsupported Ray version")
-	// ErrOverloaded: a bound of this process was reached. Nothing was sent.
+	// ErrOverloaded: a bound of this process, or of the actor's, was reached. The call was not run.
 	ErrOverloaded = errors.New("ray: too many calls in flight")
 )
 
@@ -99,8 +100,8 @@ func (e *RemoteError) Error() string {
 	return fmt.Sprintf("ray: %s raised %s: %s", e.Function, e.Class, e.Message)
 }
 
-// SentOf reports whether the call behind err may have run: SentNo for nil-safe conditions that are decided before
-// sending, SentYes for a RemoteError, the recorded value for a CallError and SentMaybe for anything else.
+// SentOf reports whether the call behind err may have run: the recorded value for a CallError, SentYes for a RemoteError,
+// SentNo for the conditions that are decided before sending, and SentMaybe for anything else.
 func SentOf(err error) Sent {
 	if call, ok := errors.AsType[*CallError](err); ok {
 		return call.Sent

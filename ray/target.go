@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -159,10 +160,16 @@ func (sentWatcher) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Co
 
 func (sentWatcher) HandleConn(context.Context, stats.ConnStats) {}
 
+// refusedUnrun begins the text with which a Go worker refuses a call that it did not run.
+const refusedUnrun = "worker: "
+
 // classifyPush turns the gRPC error of a PushTask into the vocabulary of this package.
 func classifyPush(err error, sent Sent) (Sent, error) {
 	switch s := status.Convert(err); s.Code() {
 	case codes.Unavailable:
+		if strings.HasPrefix(s.Message(), refusedUnrun) {
+			sent = SentNo
+		}
 		return sent, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message())
 	case codes.Aborted:
 		// The worker refused the request: another incarnation listens there ("Invalid"), or it ended while running it.
@@ -173,6 +180,9 @@ func classifyPush(err error, sent Sent) (Sent, error) {
 	case codes.ResourceExhausted:
 		if sent == SentNo {
 			return sent, fmt.Errorf("%w: %s", ErrUnsupportedValue, s.Message())
+		}
+		if strings.HasPrefix(s.Message(), refusedUnrun) {
+			sent = SentNo
 		}
 		return sent, fmt.Errorf("%w: %s", ErrOverloaded, s.Message())
 	case codes.Unauthenticated:
