@@ -145,13 +145,13 @@ func serve(ctx context.Context, conn *connector.Connector) (address string, stop
 	}
 	running, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	var runErr, serveErr error
-	parts.Go(func() { runErr = org.Run(running) })
+	var serveErr error
+	parts.Go(func() { org.Run(running) })
 	parts.Go(func() { serveErr = srv.Serve(running) })
 	stop = func() error {
 		cancel()
 		parts.Wait()
-		return errors.Join(runErr, serveErr)
+		return serveErr
 	}
 	if err := org.WaitReady(ctx); err != nil {
 		return "", nil, errors.Join(err, stop())

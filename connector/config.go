@@ -18,8 +18,8 @@ const (
 	DefaultNamespace      = "seedcore-dev"
 	DefaultHealthInterval = 5 * time.Second
 	DefaultHealthTimeout  = 5 * time.Second
-	DefaultBackoffMin     = 500 * time.Millisecond
-	DefaultBackoffMax     = 10 * time.Second
+	DefaultFirstBackoff   = 500 * time.Millisecond
+	DefaultSlowestBackoff = 10 * time.Second
 )
 
 // AddressAuto stands for the cluster of this machine, as Ray itself records it.
@@ -40,9 +40,9 @@ type Config struct {
 	// HealthInterval is the time between two checks of a connection, HealthTimeout the time that one may take. Their
 	// sum bounds how long a loss stays unnoticed. Default 5 s each.
 	HealthInterval, HealthTimeout time.Duration
-	// BackoffMin and BackoffMax bound the pause between two attempts to connect in the background. The pause doubles
+	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background. The pause doubles
 	// and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
-	BackoffMin, BackoffMax time.Duration
+	FirstBackoff, SlowestBackoff time.Duration
 	// Logger takes one line a state change. Default: discard.
 	Logger *slog.Logger
 }
@@ -114,8 +114,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Namespace, DefaultNamespace)
 	setDefault(&c.HealthInterval, DefaultHealthInterval)
 	setDefault(&c.HealthTimeout, DefaultHealthTimeout)
-	setDefault(&c.BackoffMin, DefaultBackoffMin)
-	setDefault(&c.BackoffMax, DefaultBackoffMax)
+	setDefault(&c.FirstBackoff, DefaultFirstBackoff)
+	setDefault(&c.SlowestBackoff, DefaultSlowestBackoff)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -127,10 +127,10 @@ func (c Config) withDefaults() (Config, error) {
 		problems = append(problems, &ConfigError{"ClientPort", strconv.Itoa(c.ClientPort), "is not a port number from 1 to 65535"})
 	}
 	for name, d := range map[string]time.Duration{
-		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "BackoffMin": c.BackoffMin, "BackoffMax": c.BackoffMax - c.BackoffMin + 1,
+		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
 	} {
 		if d <= 0 {
-			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (BackoffMax must not be below BackoffMin)"})
+			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (SlowestBackoff must not be below FirstBackoff)"})
 		}
 	}
 	return c, errors.Join(problems...)

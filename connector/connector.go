@@ -11,10 +11,10 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// ErrNotConnected: there is no connection at this moment; Info tells why.
+// ErrNotConnected means: there is no connection at this moment; Info tells why.
 var ErrNotConnected = errors.New("connector: not connected to Ray")
 
-// ErrClosed: Close was called.
+// ErrClosed means: Close was called.
 var ErrClosed = errors.New("connector: closed")
 
 // Connector is the one connection of a process. It is safe for concurrent use.

@@ -92,7 +92,7 @@ func throughProxy(t *testing.T) (*faultproxy.Proxy, *connector.Connector, *safeB
 	conn, log := newConnector(t, connector.Config{
 		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t),
 		HealthInterval: 200 * time.Millisecond, HealthTimeout: time.Second,
-		BackoffMin: 50 * time.Millisecond, BackoffMax: 500 * time.Millisecond,
+		FirstBackoff: 50 * time.Millisecond, SlowestBackoff: 500 * time.Millisecond,
 	})
 	if err := conn.Connect(deadline(t)); err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestStartConnectsInTheBackgroundForEver(t *testing.T) {
 	proxy.Refuse(true)
 	conn, log := newConnector(t, connector.Config{
 		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t),
-		BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond,
+		FirstBackoff: 10 * time.Millisecond, SlowestBackoff: 50 * time.Millisecond,
 	})
 	conn.Start()
 	conn.Start()

@@ -4,21 +4,21 @@ package connector
 type State string
 
 const (
-	// StateDisconnected: nothing was asked for yet, or an attempt failed and no other is due.
+	// StateDisconnected means: nothing was asked for yet, or an attempt failed and no other is due.
 	StateDisconnected State = "disconnected"
-	// StateConnecting: a session is being opened.
+	// StateConnecting means: a session is being opened.
 	StateConnecting State = "connecting"
-	// StateConnected: the session answers, and so does the GCS where direct calls are in use.
+	// StateConnected means: the session answers, and so does the GCS where direct calls are in use.
 	StateConnected State = "connected"
-	// StateDegraded: the session answers, the GCS does not.
+	// StateDegraded means: the session answers, the GCS does not.
 	StateDegraded State = "degraded"
-	// StateReconnecting: the session does not answer, but its grace period lasts: it may resume with nothing lost.
+	// StateReconnecting means: the session does not answer, but its grace period lasts: it may resume with nothing lost.
 	StateReconnecting State = "reconnecting"
-	// StateLost: the session is gone; a new one is due.
+	// StateLost means: the session is gone; a new one is due.
 	StateLost State = "lost"
-	// StateClosing: Close was called and waits for calls to end.
+	// StateClosing means: Close was called and waits for calls to end.
 	StateClosing State = "closing"
-	// StateClosed: the end.
+	// StateClosed means: the end.
 	StateClosed State = "closed"
 )
 

@@ -53,7 +53,7 @@ func (c *Connector) rest(failures int) bool {
 	c.mu.Unlock()
 	var due <-chan time.Time
 	if persistent {
-		limit := min(c.cfg.BackoffMax, c.cfg.BackoffMin<<min(failures-1, 20))
+		limit := min(c.cfg.SlowestBackoff, c.cfg.FirstBackoff<<min(failures-1, 20))
 		timer := time.NewTimer(rand.N(limit) + time.Millisecond)
 		defer timer.Stop()
 		due = timer.C

@@ -84,9 +84,8 @@ print(json.dumps([{"pid": a.pid, "state": a.state, "class": a.class_name} for a 
 			PID                int64
 		}
 	}
-	text := p.text()
-	if err := json.Unmarshal([]byte(text[strings.Index(text, "{\n"):]), &status); err != nil {
-		t.Fatalf("%v in %s", err, text)
+	if err := json.Unmarshal([]byte(p.text()), &status); err != nil {
+		t.Fatalf("%v in %s", err, p.text())
 	}
 	found := false
 	for _, a := range status.Actors {

@@ -230,13 +230,11 @@ func running(t *testing.T, conn *connector.Connector, config organism.Config, op
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- org.Run(ctx) }()
+	var loop sync.WaitGroup
+	loop.Go(func() { org.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		loop.Wait()
 		removeActors(t, conn)
 	})
 	wait, stop := context.WithTimeout(t.Context(), 2*time.Minute)

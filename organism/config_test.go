@@ -179,40 +179,76 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		"null organs":      {"seedcore:\n  organism:\n    organ_types:\n", []at{{"3 " + types, "must be a list of organs and is empty"}}},
 		"organs a mapping": {"seedcore:\n  organism:\n    organ_types:\n      id: x\n", []at{{"4 " + types, "must be a list of organs and is a mapping"}}},
 		"organ a string":   {head + "      - x\n", []at{{"4 " + types + "[0]", `must be a mapping and is the string "x"`}}},
-		"too many organs": {head + strings.Repeat("      - {}\n", organism.MaxOrgans+1),
-			[]at{{"4 " + types, "there are 1001 organs"}}},
+		"too many organs": {
+			head + strings.Repeat("      - {}\n", organism.MaxOrgans+1),
+			[]at{{"4 " + types, "there are 1001 organs"}},
+		},
 
-		"unknown keys": {"seedcore:\n  organsm: 1\n  organism:\n    organ_type: 1\n    organ_types:\n" + organ("a") + "        agents: 1\n",
-			[]at{{"2 seedcore.organsm", "unknown key"}, {"4 seedcore.organism.organ_type", "unknown key"},
-				{"9 " + types + "[0].agents", "unknown key; the keys here are id, type"}}},
-		"duplicate keys": {"seedcore:\n  organism:\n    organ_types:\n" + organ("a") + "        type: U\n  weights:\n    a: 1\n    b: [{c: 1, c: 2}]\n    a: 2\n  organism: 1\n",
-			[]at{{"12 seedcore.organism", "there twice; the first is in line 2"},
+		"unknown keys": {
+			"seedcore:\n  organsm: 1\n  organism:\n    organ_type: 1\n    organ_types:\n" + organ("a") + "        agents: 1\n",
+			[]at{
+				{"2 seedcore.organsm", "unknown key"},
+				{"4 seedcore.organism.organ_type", "unknown key"},
+				{"9 " + types + "[0].agents", "unknown key; the keys here are id, type"},
+			},
+		},
+		"duplicate keys": {
+			"seedcore:\n  organism:\n    organ_types:\n" + organ("a") + "        type: U\n  weights:\n    a: 1\n    b: [{c: 1, c: 2}]\n    a: 2\n  organism: 1\n",
+			[]at{
+				{"12 seedcore.organism", "there twice; the first is in line 2"},
 				{"10 seedcore.weights.b.c", "there twice"},
 				{"11 seedcore.weights.a", "the first is in line 9"},
-				{"7 " + types + "[0].type", "the first is in line 5"}}},
-		"odd keys": {"seedcore:\n  \"a\\nb\": 1\n  1: 2\n  organism:\n    organ_types:\n" + organ("a"),
-			[]at{{`2 seedcore."a\nb"`, "unknown key"}, {"3 seedcore", "not plain text"}}},
-		"merge key": {"seedcore:\n  organism:\n    organ_types:\n      - &x\n        id: a\n        type: T\n        agent_count: 1\n",
-			[]at{{"4 " + types + "[0]", "is an anchor; write the value out"}}},
+				{"7 " + types + "[0].type", "the first is in line 5"},
+			},
+		},
+		"odd keys": {
+			"seedcore:\n  \"a\\nb\": 1\n  1: 2\n  organism:\n    organ_types:\n" + organ("a"),
+			[]at{{`2 seedcore."a\nb"`, "unknown key"}, {"3 seedcore", "not plain text"}},
+		},
+		"merge key": {
+			"seedcore:\n  organism:\n    organ_types:\n      - &x\n        id: a\n        type: T\n        agent_count: 1\n",
+			[]at{{"4 " + types + "[0]", "is an anchor; write the value out"}},
+		},
 		"alias": {"seedcore:\n  weights: &w {a: 1}\n  organism: *w\n", []at{{"3 seedcore.organism", "is an alias; write the value out"}}},
 		"tag":   {head + "      - id: !!str 5\n        type: T\n        agent_count: 1\n", []at{{"4 " + types + "[0].id", "with a tag"}}},
 
-		"missing in an organ": {head + "      - description: x\n",
-			[]at{{"4 " + types + "[0].id", "missing"}, {"4 " + types + "[0].type", "missing"}, {"4 " + types + "[0].agent_count", "missing"}}},
-		"wrong types": {head + "      - id: 5\n        type: [a]\n        description: true\n        agent_count: '1'\n        task_types: general\n",
-			[]at{{"4 " + types + "[0].id", "must be a string and is the number 5; put it in quotes"},
+		"missing in an organ": {
+			head + "      - description: x\n",
+			[]at{{"4 " + types + "[0].id", "missing"}, {"4 " + types + "[0].type", "missing"}, {"4 " + types + "[0].agent_count", "missing"}},
+		},
+		"wrong types": {
+			head + "      - id: 5\n        type: [a]\n        description: true\n        agent_count: '1'\n        task_types: general\n",
+			[]at{
+				{"4 " + types + "[0].id", "must be a string and is the number 5; put it in quotes"},
 				{"5 " + types + "[0].type", "must be a string and is a list"},
 				{"6 " + types + "[0].description", "is the boolean true; put it in quotes"},
 				{"7 " + types + "[0].agent_count", `must be a whole number and is the string "1"`},
-				{"8 " + types + "[0].task_types", `must be a list of strings and is the string "general"`}}},
-		"nulls": {head + "      - id:\n        type: ~\n        description:\n        agent_count: null\n        task_types:\n",
-			[]at{{"4 " + types + "[0].id", "is empty"}, {"5 " + types + "[0].type", "is empty"}, {"6 " + types + "[0].description", "is empty"},
-				{"7 " + types + "[0].agent_count", "is empty"}, {"8 " + types + "[0].task_types", "is empty"}}},
-		"empty texts": {head + "      - id: ''\n        type: ' '\n        agent_count: 1\n        task_types: ['', 1]\n",
-			[]at{{"4 " + types + "[0].id", "it is empty"}, {"5 " + types + "[0].type", "it is empty"},
-				{"7 " + types + "[0].task_types[0]", "it is empty"}, {"7 " + types + "[0].task_types[1]", "must be a string"}}},
-		"task type twice": {head + organ("a") + "        task_types:\n          - x\n          - x\n",
-			[]at{{"9 " + types + "[0].task_types[1]", `"x" is there twice`}}},
+				{"8 " + types + "[0].task_types", `must be a list of strings and is the string "general"`},
+			},
+		},
+		"nulls": {
+			head + "      - id:\n        type: ~\n        description:\n        agent_count: null\n        task_types:\n",
+			[]at{
+				{"4 " + types + "[0].id", "is empty"},
+				{"5 " + types + "[0].type", "is empty"},
+				{"6 " + types + "[0].description", "is empty"},
+				{"7 " + types + "[0].agent_count", "is empty"},
+				{"8 " + types + "[0].task_types", "is empty"},
+			},
+		},
+		"empty texts": {
+			head + "      - id: ''\n        type: ' '\n        agent_count: 1\n        task_types: ['', 1]\n",
+			[]at{
+				{"4 " + types + "[0].id", "it is empty"},
+				{"5 " + types + "[0].type", "it is empty"},
+				{"7 " + types + "[0].task_types[0]", "it is empty"},
+				{"7 " + types + "[0].task_types[1]", "must be a string"},
+			},
+		},
+		"task type twice": {
+			head + organ("a") + "        task_types:\n          - x\n          - x\n",
+			[]at{{"9 " + types + "[0].task_types[1]", `"x" is there twice`}},
+		},
 
 		"negative count":   {head + "      - {id: a, type: T, agent_count: -1}\n", []at{{"4 " + types + "[0].agent_count", "the number -1 is out of bounds; it must be 0 to 10000"}}},
 		"absurd count":     {head + "      - {id: a, type: T, agent_count: 10001}\n", []at{{"4 " + types + "[0].agent_count", "out of bounds"}}},
@@ -221,17 +257,34 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		"not a number":     {head + "      - {id: a, type: T, agent_count: .nan}\n", []at{{"4 " + types + "[0].agent_count", "must be a whole number"}}},
 		"an integer float": {head + "      - {id: a, type: T, agent_count: 1.0}\n", []at{{"4 " + types + "[0].agent_count", "must be a whole number"}}},
 
-		"duplicate id": {head + organ("a") + organ("b") + organ("a"),
-			[]at{{"10 " + types + "[2].id", `"a" is used already in line 4`}}},
-		"an agent's id": {head + organ("a_agent_7") + organ("a"),
-			[]at{{"4 " + types + "[0].id", `is that of an agent of organ "a"`}}},
-		"reserved ids": {head + organ("random") + organ("mw") + organ("miss_tracker") + organ("shared_cache"),
-			[]at{{"4 " + types + "[0].id", "means any organ"}, {"7 " + types + "[1].id", "singleton"},
-				{"10 " + types + "[2].id", "singleton"}, {"13 " + types + "[3].id", "singleton"}}},
-		"unusable ids": {head + organ("'a b'") + organ("a/b") + organ("'-a'") + organ("..") + organ("\u00e4") + organ(strings.Repeat("x", 129)),
-			[]at{{"4 " + types + "[0].id", "not a letter"}, {"7 " + types + "[1].id", "not a letter"},
-				{"10 " + types + "[2].id", "does not begin with"}, {"13 " + types + "[3].id", "does not begin with"},
-				{"16 " + types + "[4].id", "not a letter"}, {"19 " + types + "[5].id", "129 bytes, at most 128"}}},
+		"duplicate id": {
+			head + organ("a") + organ("b") + organ("a"),
+			[]at{{"10 " + types + "[2].id", `"a" is used already in line 4`}},
+		},
+		"an agent's id": {
+			head + organ("a_agent_7") + organ("a"),
+			[]at{{"4 " + types + "[0].id", `is that of an agent of organ "a"`}},
+		},
+		"reserved ids": {
+			head + organ("random") + organ("mw") + organ("miss_tracker") + organ("shared_cache"),
+			[]at{
+				{"4 " + types + "[0].id", "means any organ"},
+				{"7 " + types + "[1].id", "singleton"},
+				{"10 " + types + "[2].id", "singleton"},
+				{"13 " + types + "[3].id", "singleton"},
+			},
+		},
+		"unusable ids": {
+			head + organ("'a b'") + organ("a/b") + organ("'-a'") + organ("..") + organ("\u00e4") + organ(strings.Repeat("x", 129)),
+			[]at{
+				{"4 " + types + "[0].id", "not a letter"},
+				{"7 " + types + "[1].id", "not a letter"},
+				{"10 " + types + "[2].id", "does not begin with"},
+				{"13 " + types + "[3].id", "does not begin with"},
+				{"16 " + types + "[4].id", "not a letter"},
+				{"19 " + types + "[5].id", "129 bytes, at most 128"},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config, err := organism.ParseConfig("conf/x.yaml", []byte(test.text))

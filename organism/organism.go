@@ -22,15 +22,15 @@ const (
 )
 
 const (
-	retryMin, retryMax = time.Second, 15 * time.Second
+	firstRetry, slowestRetry = time.Second, 15 * time.Second
 	// startsAtOnce bounds the actors that are created side by side: each start runs a Python process for a moment.
 	startsAtOnce = 4
 )
 
-// ErrNotReady: the organism does not stand yet, or not any more; Health tells why.
+// ErrNotReady means: the organism does not stand yet, or not any more; Health tells why.
 var ErrNotReady = errors.New("organism: not initialized")
 
-// ErrUnknownOrgan: no organ of that id is configured.
+// ErrUnknownOrgan means: no organ of that id is configured.
 var ErrUnknownOrgan = errors.New("organism: unknown organ")
 
 // Options tunes an Organism. The zero value works.
@@ -147,16 +147,14 @@ func (o *Organism) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Run brings the organism up on every session that the connector opens, and keeps looking after it until ctx ends. What
-// fails is retried for ever, with a growing pause, and is visible in Health. The actors outlive Run: they are detached.
-func (o *Organism) Run(ctx context.Context) error {
+// Run brings the organism up on every session that the connector opens, and keeps looking after it until ctx ends or the
+// connector is closed. What fails is retried for ever, with a growing pause, and is visible in Health. The actors outlive
+// Run: they are detached.
+func (o *Organism) Run(ctx context.Context) {
 	for after := uint64(0); ; {
 		client, epoch, err := o.conn.WaitSession(ctx, after)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, connector.ErrClosed) {
-				return nil
-			}
-			return err
+		if err != nil { // ctx has ended, or the connector is closed
+			return
 		}
 		o.serve(ctx, client, epoch)
 		after = epoch
@@ -199,7 +197,7 @@ func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint6
 	})
 	k := keeper{organism: o, client: client, epoch: epoch, namespace: o.conn.Info().Namespace}
 	k.log = o.log.With("epoch", epoch)
-	delay := retryMin
+	delay := firstRetry
 	for ctx.Err() == nil {
 		err := k.reconcile(ctx)
 		if ctx.Err() != nil {
@@ -208,9 +206,9 @@ func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint6
 		o.observe(&k, err)
 		next := o.opts.ReconcileInterval
 		if err != nil {
-			next, delay = delay, min(2*delay, retryMax)
+			next, delay = delay, min(2*delay, slowestRetry)
 		} else {
-			delay = retryMin
+			delay = firstRetry
 		}
 		timer := time.NewTimer(next)
 		select {

@@ -10,10 +10,10 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// ErrNameTaken: an actor of another class has the name.
+// ErrNameTaken means: an actor of another class has the name.
 var ErrNameTaken = errors.New("organism: the actor name is taken")
 
-// ErrNoGCS: the question needs the cluster's control store, which is not reachable from here.
+// ErrNoGCS means: the question needs the cluster's control store, which is not reachable from here.
 var ErrNoGCS = errors.New("organism: the cluster's control store is not reachable from here")
 
 // Agents lists the agents of the namespace, whoever made them: the named actors whose class ends in "RayAgent" and that

@@ -28,7 +28,7 @@ const (
 	// from the actor's sequence for it: closing the stream at once might leave a hole, which stalls the calls behind it.
 	abandonAfter = 30 * time.Second
 	// restartPoll is how often the GCS is asked for an actor that is not up yet.
-	restartPollMin, restartPollMax = 50 * time.Millisecond, 500 * time.Millisecond
+	firstPoll, slowestPoll = 50 * time.Millisecond, 500 * time.Millisecond
 )
 
 // DirectOptions tunes a Direct. The zero value works.
@@ -138,7 +138,7 @@ func (d *Direct) Call(ctx context.Context, namespace, name, method string, args 
 			// Nothing left this process, or the worker refused it unread: the actor moved since it was looked up. Look
 			// again for as long as the caller waits, unless the very process that the GCS names does not let us in.
 			if err = refusals.add(t, err); err == nil {
-				err = pause(ctx, restartPollMin)
+				err = pause(ctx, firstPoll)
 			}
 			if err == nil {
 				continue

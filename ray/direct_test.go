@@ -150,8 +150,11 @@ func TestDirectValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range []any{
-		nil, true, int64(-5), int64(math.MaxInt64), uint64(math.MaxUint64), 1.5, "text", "\u00e4", []byte{0, 255},
-		[]any{int64(1), "a", nil}, map[string]any{"a": []any{map[string]any{"b": []byte("c")}}}, strings.Repeat("x", 90_000),
+		nil, true, int64(-5), int64(math.MaxInt64), uint64(math.MaxUint64), 1.5, "text", "\u00e4",
+		[]byte{0, 255},
+		[]any{int64(1), "a", nil},
+		map[string]any{"a": []any{map[string]any{"b": []byte("c")}}},
+		strings.Repeat("x", 90_000),
 	} {
 		if got, err := x.call(ctx, "echo", "echo", v); err != nil || !reflect.DeepEqual(got, v) {
 			t.Errorf("%.40v came back as %.40v, %v", v, got, err)
@@ -175,8 +178,19 @@ func TestNothingThatCanBeCalledKillsAnActor(t *testing.T) {
 		strings.Repeat("m", 100_000), "get", "incr", "echo", "__ray_ready__",
 	} {
 		for _, args := range [][]any{
-			nil, {nil}, {1, 2, 3}, {"\xff\xfe"}, {math.NaN()}, {math.Inf(-1)}, {deep}, {[]byte{}}, {""}, {map[string]any{"": nil}},
-			{uint64(math.MaxUint64)}, {make([]any, 5000)}, {make([]byte, 1<<20)},
+			nil,
+			{nil},
+			{1, 2, 3},
+			{"\xff\xfe"},
+			{math.NaN()},
+			{math.Inf(-1)},
+			{deep},
+			{[]byte{}},
+			{""},
+			{map[string]any{"": nil}},
+			{uint64(math.MaxUint64)},
+			{make([]any, 5000)},
+			{make([]byte, 1<<20)},
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			_, err := x.call(ctx, "counter", method, args...)

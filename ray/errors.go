@@ -9,12 +9,12 @@ import (
 type Sent int8
 
 const (
-	// SentNo: the request did not leave this process, or the other side refused it without running it. Trying again is
+	// SentNo means: the request did not leave this process, or the other side refused it without running it. Trying again is
 	// safe.
 	SentNo Sent = iota
-	// SentMaybe: the request left, or may have left, and its outcome is unknown. Trying again may run it twice.
+	// SentMaybe means: the request left, or may have left, and its outcome is unknown. Trying again may run it twice.
 	SentMaybe
-	// SentYes: the request arrived and was executed or refused by the other side.
+	// SentYes means: the request arrived and was executed or refused by the other side.
 	SentYes
 )
 
@@ -31,36 +31,36 @@ func (s Sent) String() string {
 
 // Conditions that callers test for with errors.Is.
 var (
-	// ErrClosed: the session, or whatever else was used, was closed by this process.
+	// ErrClosed means: the session, or whatever else was used, was closed by this process.
 	ErrClosed = errors.New("ray: closed")
-	// ErrSessionLost: the cluster no longer knows the session. Open a new one; refs and handles of this one are gone,
+	// ErrSessionLost means: the cluster no longer knows the session. Open a new one; refs and handles of this one are gone,
 	// named actors are not.
 	ErrSessionLost = errors.New("ray: session lost")
-	// ErrStaleSession: a ref or handle was used with another session than the one that made it.
+	// ErrStaleSession means: a ref or handle was used with another session than the one that made it.
 	ErrStaleSession = errors.New("ray: ref or handle belongs to another session")
-	// ErrReleased: a ref or handle was used after it was released. Nothing was sent.
+	// ErrReleased means: a ref or handle was used after it was released. Nothing was sent.
 	ErrReleased = errors.New("ray: ref or handle was released")
-	// ErrNoClientServer: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
+	// ErrNoClientServer means: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
-	// ErrGCSUnavailable: the cluster's control store does not answer.
+	// ErrGCSUnavailable means: the cluster's control store does not answer.
 	ErrGCSUnavailable = errors.New("ray: the GCS does not answer")
-	// ErrClusterReplaced: another cluster answers at the address than the one that was connected to.
+	// ErrClusterReplaced means: another cluster answers at the address than the one that was connected to.
 	ErrClusterReplaced = errors.New("ray: cluster was replaced")
-	// ErrActorNotFound: no live actor of that name exists in that namespace.
+	// ErrActorNotFound means: no live actor of that name exists in that namespace.
 	ErrActorNotFound = errors.New("ray: actor not found")
-	// ErrActorDied: the actor is dead and Ray will not restart it.
+	// ErrActorDied means: the actor is dead and Ray will not restart it.
 	ErrActorDied = errors.New("ray: actor died")
-	// ErrActorUnavailable: the actor is starting or restarting, or its process went away during the call.
+	// ErrActorUnavailable means: the actor is starting or restarting, or its process went away during the call.
 	ErrActorUnavailable = errors.New("ray: actor unavailable")
-	// ErrUnreachable: the cluster says that the actor is alive, but its process does not accept connections from here.
+	// ErrUnreachable means: the cluster says that the actor is alive, but its process does not accept connections from here.
 	ErrUnreachable = errors.New("ray: the actor's process cannot be reached from here")
-	// ErrNoSuchMethod: the actor's class has no method of that name. Nothing was sent.
+	// ErrNoSuchMethod means: the actor's class has no method of that name. Nothing was sent.
 	ErrNoSuchMethod = errors.New("ray: no such actor method")
-	// ErrUnsupportedValue: a value cannot travel by the path that was asked for.
+	// ErrUnsupportedValue means: a value cannot travel by the path that was asked for.
 	ErrUnsupportedValue = errors.New("ray: unsupported value")
-	// ErrUnsupportedVersion: the cluster runs a Ray version for which this path was not tested.
+	// ErrUnsupportedVersion means: the cluster runs a Ray version for which this path was not tested.
 	ErrUnsupportedVersion = errors.New("ray: unsupported Ray version")
-	// ErrOverloaded: a bound of this process, or of the actor's, was reached. The call was not run.
+	// ErrOverloaded means: a bound of this process, or of the actor's, was reached. The call was not run.
 	ErrOverloaded = errors.New("ray: too many calls in flight")
 )
 

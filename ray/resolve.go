@@ -26,7 +26,7 @@ func (d *Direct) acquire(ctx context.Context, key actorKey) (*target, error) {
 	if t != nil {
 		return t, nil
 	}
-	delay := restartPollMin
+	delay := firstPoll
 	for {
 		data, err := d.gcs.namedActor(ctx, key.namespace, key.name)
 		if err != nil {
@@ -41,7 +41,7 @@ func (d *Direct) acquire(ctx context.Context, key actorKey) (*target, error) {
 		if err := pause(ctx, delay); err != nil {
 			return nil, fmt.Errorf("%w: still %s: %w", ErrActorUnavailable, data.GetState(), err)
 		}
-		delay = min(2*delay, restartPollMax)
+		delay = min(2*delay, slowestPoll)
 	}
 }
 

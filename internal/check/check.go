@@ -162,11 +162,7 @@ func (b *Bench) organism(ctx context.Context, start bool) (org *organism.Organis
 	if start && !started {
 		loop, stop := context.WithCancel(context.Background())
 		b.stop = stop
-		b.loop.Go(func() {
-			if err := b.org.Run(loop); err != nil && b.Logger != nil {
-				b.Logger.Error("the organism's loop ended", "error", err)
-			}
-		})
+		b.loop.Go(func() { b.org.Run(loop) })
 	}
 	return b.org, started, nil
 }

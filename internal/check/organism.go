@@ -162,7 +162,7 @@ var apiRoutes = []struct{ method, path, body string }{
 	{"GET", "/metrics", ""},
 }
 
-func request(handler http.Handler, ctx context.Context, method, path, body string) *httptest.ResponseRecorder {
+func request(ctx context.Context, handler http.Handler, method, path, body string) *httptest.ResponseRecorder {
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body)))
 	return recorder
@@ -179,14 +179,14 @@ func routes(ctx context.Context, b *Bench) (string, error) {
 	}
 	handler := server.New(conn, org, server.Config{}).Handler()
 	for _, r := range apiRoutes {
-		if got := request(handler, ctx, r.method, r.path, r.body); got.Code == http.StatusMethodNotAllowed || strings.Contains(got.Body.String(), `"detail":"Not Found"`) {
+		if got := request(ctx, handler, r.method, r.path, r.body); got.Code == http.StatusMethodNotAllowed || strings.Contains(got.Body.String(), `"detail":"Not Found"`) {
 			return "", fmt.Errorf("%s %s is not there: %d", r.method, r.path, got.Code)
 		}
 	}
-	if got := request(handler, ctx, "GET", "/readyz", ""); got.Code != http.StatusServiceUnavailable {
+	if got := request(ctx, handler, "GET", "/readyz", ""); got.Code != http.StatusServiceUnavailable {
 		return "", fmt.Errorf("/readyz without a connection is %d instead of 503", got.Code)
 	}
-	if got := request(handler, ctx, "GET", "/nowhere", ""); got.Code != http.StatusNotFound {
+	if got := request(ctx, handler, "GET", "/nowhere", ""); got.Code != http.StatusNotFound {
 		return "", fmt.Errorf("an unknown path is %d instead of 404", got.Code)
 	}
 	return fmt.Sprintf("%d routes are there", len(apiRoutes)), conn.Close(ctx)
@@ -216,7 +216,7 @@ func tasksThroughAPI(ctx context.Context, b *Bench) (string, error) {
 		return "", err
 	}
 	for _, target := range targets {
-		got := request(handler, ctx, "POST", "/organism/execute/"+target, `{"task_data":{"type":"general"}}`)
+		got := request(ctx, handler, "POST", "/organism/execute/"+target, `{"task_data":{"type":"general"}}`)
 		var answer struct {
 			Success bool `json:"success"`
 			Result  struct {

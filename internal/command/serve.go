@@ -60,11 +60,7 @@ func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Con
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	parts.Go(func() {
-		if err := org.Run(ctx); err != nil {
-			s.log.Error("the organism's loop ended", "error", err)
-		}
-	})
+	parts.Go(func() { org.Run(ctx) })
 	parts.Go(func() {
 		if org.WaitReady(ctx) == nil {
 			fmt.Fprint(s.out, welcome(srv.Address(), conn.Info(), org, head))

@@ -27,8 +27,11 @@ func values() []any {
 		int64(-128), int64(-129), int64(-32768), int64(-32769), int64(math.MinInt32), int64(math.MinInt32) - 1,
 		int64(math.MinInt64), uint64(math.MaxUint64), 1.5, -0.25, math.Inf(1), "", "a", strings.Repeat("y", 31),
 		strings.Repeat("y", 32), strings.Repeat("y", 256), long, "\u00e4\u4e16",
-		[]any{}, []any{int64(1), "two", 3.0, nil, []any{true}}, list,
-		map[string]any{}, map[string]any{"type": "general", "nested": map[string]any{"n": int64(1), "b": []byte{0, 1}}},
+		[]any{},
+		[]any{int64(1), "two", 3.0, nil, []any{true}},
+		list,
+		map[string]any{},
+		map[string]any{"type": "general", "nested": map[string]any{"n": int64(1), "b": []byte{0, 1}}},
 		map[any]any{int64(1): "one", int64(2): nil},
 	}
 }
