@@ -12,6 +12,8 @@
 // The singletons are [MissTracker], [SharedCache] and [MwStore]. [RegisterActors] makes all of these classes ones that
 // Ray can start in this binary. Their state lives in their processes: when one ends, Ray starts it again from nothing.
 //
+// An [Organism] keeps what is configured alive on a connection, on every session anew, and gives tasks to the agents.
+//
 // Two values are easily misread. The capability c (capability_c, or capability in an energy proxy) decides which agent
 // is chosen, while capability_score is what is reported; and mem_util is a moving average of memory hits per task,
 // 0 to 5, not a ratio.

@@ -1,0 +1,32 @@
+package connector_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/seedcore/seedcore/connector"
+)
+
+// One connection for the whole process, from the environment.
+func Example() {
+	ctx := context.Background()
+	cfg, err := connector.FromEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, err := connector.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if err := conn.Connect(ctx); err != nil {
+		log.Fatal(err) // the cluster is not there; conn.Start() would wait for it in the background
+	}
+	client, err := conn.Client()
+	if err != nil {
+		log.Fatal(err)
+	}
+	v, err := client.Call(ctx, conn.Info().Namespace, "shared_cache", "get", "key")
+	fmt.Println(v, err)
+}
