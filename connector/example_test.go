@@ -3,7 +3,6 @@ package connector_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/seedcore/seedcore/connector"
 )
@@ -13,19 +12,19 @@ func Example() {
 	ctx := context.Background()
 	cfg, err := connector.FromEnv()
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	conn, err := connector.New(cfg)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	if err := conn.Connect(ctx); err != nil {
-		log.Fatal(err) // the cluster is not there; conn.Start() would wait for it in the background
+		panic(err) // the cluster is not there; conn.Start() would wait for it in the background
 	}
 	client, err := conn.Client()
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	v, err := client.Call(ctx, conn.Info().Namespace, "shared_cache", "get", "key")
 	fmt.Println(v, err)

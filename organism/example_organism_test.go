@@ -3,7 +3,6 @@ package organism_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/organism"
@@ -16,16 +15,16 @@ func ExampleOrganism() {
 	defer stop()
 	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:10001"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	org, err := organism.New(conn, organism.DefaultConfig(), organism.Options{})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	conn.Start()
 	go org.Run(ctx)
 	if err := org.WaitReady(ctx); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	done, err := org.Execute(ctx, "cognitive_organ_1", organism.Task{"type": "general"})
 	fmt.Println(done.AgentID, done.Result, err)
