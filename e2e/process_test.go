@@ -10,6 +10,15 @@ import (
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // marked lists the living processes that inherited a variable, as "pid command line".
 func marked(t *testing.T, variable string) []string {
 	t.Helper()

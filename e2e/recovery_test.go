@@ -115,6 +115,25 @@ func TestUpServesAndLeavesNothingBehind(t *testing.T) {
 	if err != nil || result["agent_id"] != "cognitive_organ_1_agent_0" || result["task_processed"] != true {
 		t.Errorf("%v %v", result, err)
 	}
+	// The head is looked after: when it dies it is started again at its address, and the organism on it.
+	for _, line := range marked(t, marker) {
+		if pid, command, _ := strings.Cut(line, " "); strings.Contains(command, "gcs_server") {
+			if err := syscall.Kill(atoi(t, pid), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, 30*time.Second, "the loss is noticed", func() error {
+		if code, body, err := p.ask("GET", "/readyz", ""); err != nil || code != http.StatusServiceUnavailable {
+			return errorf("%d %v %w", code, body, err)
+		}
+		return nil
+	})
+	p.ready(3 * time.Minute)
+	if _, err := p.task("/organism/execute/random"); err != nil {
+		t.Error(err)
+	}
+
 	if n := len(marked(t, marker)); n < 5 {
 		t.Errorf("only %d processes carry the mark: the search below would prove nothing", n)
 	}

@@ -35,8 +35,8 @@ type commandLine struct {
 	Status statusCommand `cmd:"" help:"Show the cluster, the connection and the actors of the namespace."`
 	Check  checkCommand  `cmd:"" help:"Check this environment and cluster: a line each, exit code 1 when one fails."`
 
-	LogLevel  slog.Level `help:"Least level of log lines: debug, info, warn or error." env:"SEEDCORE_LOG_LEVEL" default:"info"`
-	LogFormat string     `help:"Form of log lines on standard error." enum:"text,json" env:"SEEDCORE_LOG_FORMAT" default:"text"`
+	LogLevel  string `help:"Least level of log lines: debug, info, warn or error; info unless the command talks itself." enum:",debug,info,warn,error" env:"SEEDCORE_LOG_LEVEL" default:""`
+	LogFormat string `help:"Form of log lines on standard error." enum:"text,json" env:"SEEDCORE_LOG_FORMAT" default:"text"`
 }
 
 // streams is what a command writes to: results to out, log lines to log.
@@ -77,7 +77,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // from here on a signal has its own effect again
 
-	options := &slog.HandlerOptions{Level: line.LogLevel}
+	options := &slog.HandlerOptions{Level: line.level(parsed.Command())}
 	var handler slog.Handler = slog.NewTextHandler(stderr, options)
 	if line.LogFormat == "json" {
 		handler = slog.NewJSONHandler(stderr, options)
@@ -95,6 +95,19 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// level is the least level of log lines. A command that tells a person what it does stays quiet beside that.
+func (c *commandLine) level(command string) slog.Level {
+	if c.LogLevel == "" {
+		if command == "serve" {
+			return slog.LevelInfo
+		}
+		return slog.LevelWarn
+	}
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // the flag takes only names that it knows
+	return level
 }
 
 // connection makes a connector from the environment.

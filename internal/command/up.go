@@ -38,44 +38,67 @@ func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
 	}
 	var lines []string
 	if os.Getenv("RAY_ADDRESS") == "" && os.Getenv("RAY_HOST") == "" {
-		s.log.Info("starting a local Ray head; RAY_ADDRESS is empty")
-		start, cancel := context.WithTimeout(ctx, headStartTimeout)
-		defer cancel()
-		head, err := rayhead.Start(start, rayhead.Config{Python: c.python(), NumCPUs: c.NumCPUs, Dashboard: c.Dashboard, Logger: s.log})
+		fmt.Fprintln(s.out, "Starting a local Ray head, since RAY_ADDRESS is empty ...")
+		config := rayhead.Config{Python: c.python(), NumCPUs: c.NumCPUs, Dashboard: c.Dashboard, Logger: s.log}
+		head, err := startHead(ctx, config)
 		if err != nil {
 			return err
 		}
-		defer func() {
-			stop, cancel := context.WithTimeout(context.Background(), headStopTimeout)
-			defer cancel()
-			err = errors.Join(err, head.Stop(stop))
-			s.log.Info("the local Ray head is stopped")
-		}()
 		cfg.Address = "ray://" + head.ClientAddress()
 		lines = []string{fmt.Sprintf("Ray        ray://%s, GCS %s%s; stops with this program", head.ClientAddress(), head.GCSAddress(), dashboard(head))}
 
-		var ended context.CancelCauseFunc
-		ctx, ended = context.WithCancelCause(ctx)
-		defer ended(nil)
-		stopWatch := make(chan struct{})
-		defer close(stopWatch)
+		// The head outlives the server, which takes leave of it.
+		keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+		serving, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		ctx = serving
+		kept := make(chan error, 1)
 		go func() {
-			select {
-			case <-head.Done():
-				ended(fmt.Errorf("the local Ray head ended by itself: %w", head.Err()))
-			case <-stopWatch:
-			}
+			err := keepHead(keeping, s, config, head)
+			end(err)
+			kept <- err
+		}()
+		defer func() {
+			stop()
+			err = errors.Join(err, <-kept)
+			fmt.Fprintln(s.out, "The local Ray head is stopped.")
 		}()
 	}
 	conn, err := connector.New(cfg)
 	if err != nil {
 		return err
 	}
-	err = c.serve(ctx, s, conn, lines)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
+	fmt.Fprintln(s.out, "Connecting, and creating the organism ...")
+	return c.serve(ctx, s, conn, lines)
+}
+
+func startHead(ctx context.Context, config rayhead.Config) (*rayhead.Head, error) {
+	ctx, cancel := context.WithTimeout(ctx, headStartTimeout)
+	defer cancel()
+	return rayhead.Start(ctx, config)
+}
+
+// keepHead starts the head again, at its address, when it ends by itself. When ctx ends it stops the head.
+func keepHead(ctx context.Context, s streams, config rayhead.Config, head *rayhead.Head) error {
+	config.Ports = head.Ports()
+	for {
+		select {
+		case <-ctx.Done():
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), headStopTimeout)
+			defer cancel()
+			return head.Stop(stop)
+		case <-head.Done():
+		}
+		s.log.Warn("the local Ray head ended by itself and is started again", "cause", head.Err())
+		next, err := startHead(ctx, config)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil // a Start that fails leaves nothing behind
+		case err != nil:
+			return fmt.Errorf("the local Ray head ended by itself and does not start again: %w", err)
+		}
+		head = next
 	}
-	return err
 }
 
 // portIsFree finds a taken address before a head is started in vain.
