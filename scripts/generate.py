@@ -32,11 +32,16 @@ def run_plugin(plugin, files, wanted, parameter):
     return {f.name: f.content for f in response.file}
 
 
-def ray_client():
+def ray_client_descriptor():
     module = importlib.import_module("ray.core.generated.ray_client_pb2")
     fd = descriptor_pb2.FileDescriptorProto()
     module.DESCRIPTOR.CopyToProto(fd)
     fd.name = "ray_client.proto"
+    return fd
+
+
+def ray_client():
+    fd = ray_client_descriptor()
     target = WIRE / "raypb"
     (target / "ray_client.binpb").write_bytes(fd.SerializeToString(deterministic=True))
     for plugin in PLUGINS:
