@@ -191,11 +191,7 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	if err != nil {
 		return "", err
 	}
-	pkg, err := k.organism.binary()
-	if err != nil {
-		return "", err
-	}
-	uri, err := k.client.Session().UploadPackage(ctx, pkg)
+	uri, err := k.organism.upload(ctx, k.client.Session())
 	if err != nil {
 		return "", fmt.Errorf("upload the worker binary: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -61,6 +60,9 @@ type Organism struct {
 	opts   Options
 	conn   *connector.Connector
 	log    *slog.Logger
+
+	uploading sync.Mutex   // held while the program is uploaded; guards program
+	program   *ray.Package // nil until it is needed
 
 	mu      sync.Mutex // guards health and changed
 	health  Health
@@ -242,14 +244,22 @@ func (o *Organism) observe(k *keeper, err error) {
 	}
 }
 
-// binary returns the package of the program that hosts the actors.
-func (o *Organism) binary() (*ray.Package, error) {
-	path := o.opts.Binary
-	if path == "" {
-		var err error
-		if path, err = os.Executable(); err != nil {
-			return nil, fmt.Errorf("organism: find the running program: %w", err)
+// upload makes the program that hosts the actors available in the cluster. One at a time: of many creations at once the
+// first uploads, and the others find it there.
+func (o *Organism) upload(ctx context.Context, session *ray.Session) (uri string, err error) {
+	o.uploading.Lock()
+	defer o.uploading.Unlock()
+	if o.program == nil {
+		path := o.opts.Binary
+		if path == "" {
+			path = runningProgram
+		}
+		if o.program, err = ray.BinaryPackage(path); err != nil {
+			return "", fmt.Errorf("%w (--worker-binary or Options.Binary names another program)", err)
 		}
 	}
-	return ray.BinaryPackage(path)
+	return session.UploadPackage(ctx, o.program)
 }
+
+// runningProgram is this process's own program, also after its file was replaced by another version.
+const runningProgram = "/proc/self/exe"
