@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,9 @@ var errGrace = errors.New("the connection was not resumed in time")
 // receives, in this goroutine; a second one per stream sends.
 func (s *Session) run() {
 	defer close(s.stopped)
+	var watching sync.WaitGroup
+	watching.Go(s.watch)
+	defer watching.Wait()
 	var cutAt time.Time // when the last stream ended on which something came
 	pace := pacer{firstResumePause, lastResumePause}
 	for resuming := false; ; resuming = true {
@@ -61,7 +65,7 @@ func (s *Session) lastWord(err error, apart time.Duration) error {
 		return cause
 	case cause != nil, s.left.Load():
 		return ErrClosed
-	case !s.established.Load(), isTerminal(err):
+	case !s.isAccepted(), isTerminal(err):
 		return errLost(describe(err))
 	case apart > s.cfg.ReconnectGrace:
 		return errLost(fmt.Errorf("%w: %v without a connection: %w", errGrace, s.cfg.ReconnectGrace, err))
@@ -145,7 +149,7 @@ func (s *Session) resume(resuming bool) []*request {
 	s.resent.Add(int64(len(again)))
 	// The server says nothing when it accepts a stream. Without an answer to something it could not be told from one that
 	// it never noticed, and a stream may be idle for hours.
-	if s.established.Load() && s.probing.CompareAndSwap(false, true) {
+	if s.isAccepted() && s.probing.CompareAndSwap(false, true) {
 		probe := &request{
 			target: "resume", internal: true,
 			msg: &raypb.DataRequest{Type: &raypb.DataRequest_ConnectionInfo{ConnectionInfo: &raypb.ConnectionInfoRequest{}}},

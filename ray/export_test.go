@@ -1,6 +1,10 @@
 package ray
 
-import "github.com/seedcore/seedcore/internal/wire/raypb"
+import (
+	"time"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
 
 // ErrTransfer is what chunks that do not fit together end with.
 var ErrTransfer = errTransfer
@@ -105,3 +109,36 @@ func FailureOf(target string, data []byte) error { return failureOf(target, data
 
 // StubSource returns the Python source of a stub class.
 func StubSource(name string, methods []string) (string, error) { return stubSource(name, methods) }
+
+// Stale plays the race between a release and the get of a value that names the released ref: the get was sent first. It
+// reports whether the value is taken as it is, when the release was only queued, when it was sent, and when the value was
+// asked for again.
+func Stale() (queued, sent, again bool) {
+	s := &Session{out: newOutbox(10, 10), done: make(chan struct{})}
+	s.refs = newReferences(s)
+	h := s.refs.hold(kindObject, []byte("x"))
+	get := func() int32 {
+		r := &request{object: &assembler{}, msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{}}}}
+		if s.out.add(r) != nil {
+			panic("not added")
+		}
+		for {
+			_, taken, err := s.out.take()
+			if err != nil {
+				panic(err)
+			}
+			s.refs.taken(taken)
+			if taken == r {
+				return r.msg.ReqId
+			}
+		}
+	}
+	first := get()
+	h.release()
+	s.refs.flush(time.Now().Add(time.Hour))
+	queued = s.refs.adopt([]*stub{{id: "x"}}, first)
+	second := get() // behind the release
+	sent = s.refs.adopt([]*stub{{id: "x"}}, first)
+	again = s.refs.adopt([]*stub{{id: "x"}}, second)
+	return queued, sent, again
+}

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithHead(func(cfg *rayhead.Config) {
-		cfg.Env = append(cfg.Env, "PYTHONPATH="+own+string(filepath.ListSeparator)+common)
+		cfg.Env = append(cfg.Env, "PYTHONPATH="+own+string(filepath.ListSeparator)+common, "PYTHONDONTWRITEBYTECODE=1")
 		cfg.ObjectStoreMemory = 300 << 20
 	}))
 }

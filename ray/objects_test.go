@@ -263,3 +263,10 @@ func testValuesOfOtherClassesAreAnError(t *testing.T, s *ray.Session) {
 		}
 	}
 }
+
+func TestARefThatDiedOnTheWayIsNotTaken(t *testing.T) {
+	queued, sent, again := ray.Stale()
+	if queued || sent || !again {
+		t.Errorf("taken while its release was queued: %v, was sent: %v, was before the get: %v", queued, sent, again)
+	}
+}

@@ -88,7 +88,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	go s.run()
 	if err := s.introduce(ctx); err != nil {
-		if s.established.Load() {
+		if s.isAccepted() {
 			// The server has a process for this client by now, and should not keep it for the grace period.
 			s.closing.Store(true)
 			s.out.refuse(ErrClosed)
@@ -127,7 +127,7 @@ func newSession(cfg Config) (*Session, error) {
 		cfg: cfg, id: hex.EncodeToString(id[:]), conn: conn,
 		data: raypb.NewRayletDataStreamerClient(conn), rpc: raypb.NewRayletDriverClient(conn),
 		out: newOutbox(MaxInFlight, MaxInFlightBytes), mine: newImportedThings(),
-		done: make(chan struct{}), stopped: make(chan struct{}), mutating: make(chan struct{}, 1),
+		accepted: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}), mutating: make(chan struct{}, 1),
 	}
 	s.refs = newReferences(s)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
@@ -168,7 +168,7 @@ func (s *Session) introduce(ctx context.Context) error {
 	if err := s.init(ctx); err != nil {
 		return err
 	}
-	s.established.Store(true)
+	close(s.accepted)
 	about, err := s.connectionInfo(ctx, "connection info")
 	if err != nil {
 		return err

@@ -16,7 +16,8 @@ import (
 const farewell = 10 * time.Second
 
 // Session is one connection to a Ray cluster through its Ray Client server. Ray runs one process and one job for it, and
-// keeps what it holds (refs, actors that are not detached) until it is closed or lost.
+// keeps what it holds (refs, actors that are not detached) until it is closed or lost. It takes two of the server's 100
+// threads (RAY_CLIENT_SERVER_MAX_THREADS): a process needs one session, a cluster serves some dozens.
 //
 // A cut of the connection shorter than Config.ReconnectGrace is healed: every request is executed exactly once, and calls
 // only take longer. After that, or when the server forgot the session, it is lost: everything under way fails with
@@ -41,13 +42,13 @@ type Session struct {
 	// owner goroutine.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	// established is set once the server accepted the session: only then can it be resumed after a cut.
-	established atomic.Bool
-	closing     atomic.Bool
-	left        atomic.Bool // the farewell was sent
-	probing     atomic.Bool // a probe after a resumption has no answer yet
-	done        chan struct{}
-	stopped     chan struct{} // closed when the owner goroutine and all it started are gone
+	// accepted is closed once the server accepted the session: only then can it be resumed after a cut.
+	accepted chan struct{}
+	closing  atomic.Bool
+	left     atomic.Bool // the farewell was sent
+	probing  atomic.Bool // a probe after a resumption has no answer yet
+	done     chan struct{}
+	stopped  chan struct{} // closed when the owner goroutine and all it started are gone
 
 	reconnects, resent, requests, answers atomic.Int64
 
@@ -228,6 +229,16 @@ func (s *Session) end(err error) {
 	close(s.done)
 	s.cancel(nil)
 	s.out.fail(err)
+}
+
+// isAccepted reports whether the server has a process for the session.
+func (s *Session) isAccepted() bool {
+	select {
+	case <-s.accepted:
+		return true
+	default:
+		return false
+	}
 }
 
 // errLost wraps the reason why the server does not know the session any more.

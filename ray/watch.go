@@ -1,0 +1,85 @@
+package ray
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
+
+// proofTimeout is how long the process behind a session may take to show that it lives, once there is reason to doubt it.
+const proofTimeout = 5 * time.Second
+
+// watch notices when the process that the server runs for this session dies. The data channel would not tell: the server
+// keeps its end back for the whole grace period, in the hope of a client that comes back. The log channel ends at once. It
+// is open for that only; no log is asked for.
+func (s *Session) watch() {
+	select {
+	case <-s.accepted:
+	case <-s.ctx.Done():
+		return
+	}
+	pace := pacer{firstResumePause, lastResumePause}
+	for {
+		opened := time.Now()
+		switch err := s.logChannel(); status.Code(err) {
+		case codes.ResourceExhausted, codes.Unimplemented:
+			// No room for it: then the grace period has to do.
+			return
+		case codes.NotFound:
+			s.doubt(err)
+		default:
+			if errors.Is(err, io.EOF) {
+				s.doubt(errors.New("its log channel ended"))
+			}
+		}
+		if time.Since(opened) > lastResumePause {
+			pace.next = firstResumePause
+		}
+		if pace.wait(s.ctx) != nil {
+			return
+		}
+	}
+}
+
+// logChannel waits for the end of the log channel: io.EOF if the server ended it, otherwise what became of the connection.
+func (s *Session) logChannel() error {
+	ctx, cancel := context.WithCancel(s.outgoing(s.ctx))
+	defer cancel()
+	stream, err := raypb.NewRayletLogStreamerClient(s.conn).Logstream(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	return err
+}
+
+// doubt ends the session unless its process answers, or the connection is down, so that nothing can be said about it.
+func (s *Session) doubt(cause error) {
+	ctx, cancel := context.WithTimeout(s.outgoing(s.ctx), proofTimeout)
+	defer cancel()
+	pace := pacer{firstResumePause, lastResumePause}
+	for {
+		_, err := s.rpc.ClusterInfo(ctx, &raypb.ClusterInfoRequest{Type: raypb.ClusterInfoType_IS_INITIALIZED})
+		if err == nil || s.conn.GetState() != connectivity.Ready {
+			return
+		}
+		// The server says "unavailable" while it has not noticed yet that the process is gone, and nothing afterwards.
+		if status.Code(err) != codes.Unavailable || pace.wait(ctx) != nil {
+			break
+		}
+	}
+	if s.ctx.Err() == nil {
+		s.cancel(errLost(fmt.Errorf("the process that the server ran for it does not answer any more: %w", cause)))
+	}
+}
