@@ -50,6 +50,12 @@ func newLane() *lane {
 	return &lane{caller: &corepb.Address{WorkerId: id, IpAddress: "127.0.0.1", Port: 1, NodeId: make([]byte, idLen)}}
 }
 
+// What a worker may send before it is read, in one answer and in all, in bytes.
+const (
+	directStreamWindow = 4 << 20
+	directConnWindow   = 16 << 20
+)
+
 // newTarget checks that a request to the actor can be harmless and prepares the connection. It does no I/O.
 func newTarget(data *corepb.ActorTableData, class *actorClass) (*target, error) {
 	address := data.GetAddress()
@@ -67,6 +73,9 @@ func newTarget(data *corepb.ActorTableData, class *actorClass) (*target, error) 
 	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(address.GetIpAddress(), strconv.Itoa(int(address.GetPort()))),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(directMaxMessage), grpc.MaxCallSendMsgSize(directMaxMessage)),
+		// Fixed windows: to find better ones gRPC would send a ping along with every answer.
+		grpc.WithStaticStreamWindowSize(directStreamWindow),
+		grpc.WithStaticConnWindowSize(directConnWindow),
 		grpc.WithStatsHandler(sentWatcher{}),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig())

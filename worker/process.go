@@ -29,6 +29,9 @@ const (
 	// bufferSize of a connection, in bytes: an actor has few and small messages, and there may be thousands of actors
 	// on a node. Larger messages only take more system calls.
 	bufferSize = 8 << 10
+	// streamWindow and connWindow are what a caller may send before it is read, in one request and in all, in bytes.
+	// Nothing of that size is set aside for them.
+	streamWindow, connWindow = 4 << 20, 16 << 20
 	// pingPause: Ray's callers ping more often than gRPC allows by default, and would be disconnected.
 	pingPause = 5 * time.Second
 )
@@ -74,6 +77,8 @@ func (p *process) run(ctx context.Context) int {
 	}
 	p.server = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
+		// Fixed windows: to find better ones gRPC would send a ping along with every request.
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingPause, PermitWithoutStream: true}),
 	)
 	corepb.RegisterCoreWorkerServiceServer(p.server, core)
