@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/seedcore/seedcore/ray"
 )
@@ -226,13 +228,25 @@ func (c *Connector) report(was State) {
 	switch {
 	case !allowed(was, i.State):
 		level = slog.LevelError
-	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && i.LastError == c.told:
+	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && sameCause(i.LastError, c.told):
 		level = slog.LevelDebug
 	case was.Answers() && !i.State.Answers() && i.State != StateClosing, i.State == StateDisconnected:
 		level = slog.LevelWarn
 	}
 	c.told = i.LastError
 	c.log.Log(context.Background(), level, "ray connection", attrs...)
+}
+
+// sameCause compares two causes but for their numbers: the text of a network error has the local port in it, which is
+// another one each time.
+func sameCause(a, b string) bool {
+	withoutDigits := func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}
+	return strings.Map(withoutDigits, a) == strings.Map(withoutDigits, b)
 }
 
 func allowed(from, to State) bool {

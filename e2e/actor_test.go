@@ -102,9 +102,7 @@ func TestAStoppedActorDoesNoWork(t *testing.T) {
 	conn := connected(t, namespace)
 	org := running(t, conn, oneOrgan(), organism.Options{TaskTimeout: 2 * time.Second})
 	pid := pidOf(t, conn, namespace, agentID)
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, pid)
 	resume := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 	defer resume()
 	_, err := org.Execute(t.Context(), organID, organism.Task{})
@@ -127,9 +125,7 @@ func TestKilledActorsComeBack(t *testing.T) {
 	client := clientOf(t, conn)
 
 	pid := pidOf(t, conn, namespace, agentID)
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // so that the call is surely in flight
-		t.Fatal(err)
-	}
+	halt(t, pid) // so that the call is surely in flight
 	flight := make(chan error, 1)
 	go func() {
 		_, err := org.Execute(t.Context(), organID, organism.Task{})
