@@ -197,6 +197,7 @@ func TestActorEndsWithItsLastHandle(t *testing.T) {
 // A Go actor must look like any other actor to drivers in Python: found by name, with its methods. This one can never be
 // placed, so that no process is needed.
 func TestPythonDriversSeeTheMethodsOfGoClasses(t *testing.T) {
+	t.Parallel()
 	ns := raytest.Namespace(t)
 	s := open(t, ray.Config{Namespace: ns})
 	ctx := deadline(t)

@@ -2,6 +2,7 @@ package ray_test
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -66,6 +67,9 @@ func open(t testing.TB, cfg ray.Config) *ray.Session {
 	}
 	if cfg.Namespace == "" {
 		cfg.Namespace = raytest.Namespace(t)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	s, err := ray.Open(deadline(t), cfg)
 	if err != nil {

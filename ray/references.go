@@ -61,8 +61,13 @@ func (h *handle) release() {
 
 // collect is release for the garbage collector: it takes no lock.
 func collect(h *handle) {
-	if !h.released.CompareAndSwap(false, true) || h.session.Err() != nil {
+	if !h.released.CompareAndSwap(false, true) {
 		return
+	}
+	select {
+	case <-h.session.done:
+		return // the server let go of everything
+	default:
 	}
 	refs := h.session.refs
 	for {

@@ -32,6 +32,7 @@ func through(t *testing.T, cfg ray.Config) (*faultproxy.Proxy, *ray.Session) {
 }
 
 func TestCutsExecuteEveryCallOnce(t *testing.T) {
+	t.Parallel()
 	proxy, s := through(t, ray.Config{})
 	ctx := deadline(t)
 	seed := uint64(time.Now().UnixNano())
@@ -124,6 +125,7 @@ func cutAfter(ctx context.Context, proxy *faultproxy.Proxy, bytes int64, count f
 }
 
 func TestCutsWithinLargeValues(t *testing.T) {
+	t.Parallel()
 	proxy, s := through(t, ray.Config{})
 	ctx := deadline(t)
 	up := func(s faultproxy.Stats) int64 { return s.Up }
@@ -172,6 +174,7 @@ func TestCutsWithinLargeValues(t *testing.T) {
 }
 
 func TestOutageWithinTheGracePeriod(t *testing.T) {
+	t.Parallel()
 	proxy, s := through(t, ray.Config{})
 	ctx := deadline(t)
 	slow, err := s.Submit(ctx, function("sleep_then"), 1, "slept")
@@ -211,6 +214,7 @@ func TestOutageWithinTheGracePeriod(t *testing.T) {
 }
 
 func TestIdleSessionIsResumed(t *testing.T) {
+	t.Parallel()
 	proxy, s := through(t, ray.Config{ReconnectGrace: 5 * time.Second})
 	proxy.Cut()
 	waitFor(t, "the resumption", func() bool { return s.Stats().Reconnects == 1 })
@@ -222,6 +226,7 @@ func TestIdleSessionIsResumed(t *testing.T) {
 }
 
 func TestOutageBeyondTheGracePeriod(t *testing.T) {
+	t.Parallel()
 	proxy, s := through(t, ray.Config{ReconnectGrace: time.Second})
 	ctx := deadline(t)
 	ref, err := s.Submit(ctx, function("sleep_then"), 60, nil)
@@ -275,6 +280,7 @@ func TestBlackHole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes the keepalive's 15 s")
 	}
+	t.Parallel()
 	proxy, s := through(t, ray.Config{})
 	ctx := deadline(t)
 	actor := counter(t, s, ray.ActorOptions{})
@@ -371,6 +377,7 @@ func TestDeathOfTheServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a head of its own")
 	}
+	t.Parallel()
 	head := raytest.NewHead(t, rayhead.Config{})
 	s := open(t, ray.Config{Address: head.ClientAddress(), ReconnectGrace: 2 * time.Second})
 	servers := clientServers(t, head, "proxy")
