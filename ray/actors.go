@@ -131,8 +131,9 @@ type ActorHandle struct {
 func (h *ActorHandle) ID() string { return hex.EncodeToString([]byte(h.h.t.id)) }
 
 // Release gives the handle up. An actor that is not detached ends when its last handle is gone and its calls are
-// answered. It is idempotent, and the garbage collector does it for handles that were dropped. Ray's server keeps an actor
-// that GetActor returned until the session ends, whatever is released.
+// answered, or with the session. It is idempotent. The garbage collector releases handles that were dropped, but never
+// those that CreateActor returned: no actor ends because of it. Ray's server keeps an actor that GetActor returned until
+// the session ends, whatever is released.
 func (h *ActorHandle) Release() { h.h.release() }
 
 func (h *ActorHandle) hold() *handle {
@@ -142,8 +143,13 @@ func (h *ActorHandle) hold() *handle {
 	return h.h
 }
 
-func (s *Session) actorHandle(h *handle) *ActorHandle {
-	actor := &ActorHandle{h: h, target: "actor " + hex.EncodeToString([]byte(h.t.id))}
+func newActorHandle(h *handle) *ActorHandle {
+	return &ActorHandle{h: h, target: "actor " + hex.EncodeToString([]byte(h.t.id))}
+}
+
+// borrowedActor is a handle of an actor that was made elsewhere.
+func borrowedActor(h *handle) *ActorHandle {
+	actor := newActorHandle(h)
 	h.cleanup = runtime.AddCleanup(actor, collect, h)
 	return actor
 }
@@ -188,7 +194,7 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	if err != nil {
 		return nil, err
 	}
-	return s.oneActor(target, handles, opts.Name, namespace)
+	return oneActor(target, handles, newActorHandle, opts.Name, namespace)
 }
 
 // GetActor returns the actor of that name; namespace "" is the session's. ErrActorNotFound if there is none, or it died
@@ -213,17 +219,17 @@ func (s *Session) GetActor(ctx context.Context, name, namespace string) (*ActorH
 	if err != nil {
 		return nil, asNotFound(err)
 	}
-	return s.oneActor(target, handles, name, namespace)
+	return oneActor(target, handles, borrowedActor, name, namespace)
 }
 
-func (s *Session) oneActor(target string, handles []*handle, name, namespace string) (*ActorHandle, error) {
+func oneActor(target string, handles []*handle, wrap func(*handle) *ActorHandle, name, namespace string) (*ActorHandle, error) {
 	if len(handles) != 1 {
 		for _, h := range handles {
 			h.release()
 		}
 		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %d actors", errBadAnswer, len(handles))}
 	}
-	actor := s.actorHandle(handles[0])
+	actor := wrap(handles[0])
 	if name != "" {
 		actor.target = namespace + "/" + name
 	}

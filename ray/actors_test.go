@@ -3,6 +3,7 @@ package ray_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +177,24 @@ func named(t testing.TB, s *ray.Session, name string) bool {
 		t.Fatal(err)
 	}
 	return slices.Contains(list, ray.NamedActor{Name: name, Namespace: s.Info().Namespace})
+}
+
+func TestTheGarbageCollectorEndsNoActor(t *testing.T) {
+	s := open(t, ray.Config{})
+	counter(t, s, ray.ActorOptions{Name: "kept"}) // the handle is dropped
+	ref, err := s.Put(deadline(t), "dropped as well")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := s.Stats().Refs
+	runtime.KeepAlive(ref)
+	waitFor(t, "the garbage collector", func() bool {
+		runtime.GC()
+		return s.Stats().Refs < refs
+	})
+	if !named(t, s, "kept") {
+		t.Error("the actor ended")
+	}
 }
 
 func TestActorEndsWithItsLastHandle(t *testing.T) {

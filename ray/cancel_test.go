@@ -104,7 +104,11 @@ func TestCancelledRequestsLeaveNothingBehind(t *testing.T) {
 	}
 	calls := map[string]func(context.Context) error{
 		"create": func(ctx context.Context) error {
-			return second(s.CreateActor(ctx, class, ray.ActorOptions{Name: "orphan"}))
+			actor, err := s.CreateActor(ctx, class, ray.ActorOptions{Name: "orphan"})
+			if err == nil {
+				actor.Release()
+			}
+			return err
 		},
 		"get actor": func(ctx context.Context) error { return second(s.GetActor(ctx, "holder", "")) },
 		"submit":    func(ctx context.Context) error { return second(holder.Submit(ctx, "incr", 1)) },
@@ -128,7 +132,7 @@ func TestCancelledRequestsLeaveNothingBehind(t *testing.T) {
 		}
 	}
 	hold.Release()
-	// The functions and the class that were imported stay; a handle that a create won is dropped with the collector.
+	// The functions and the class that were imported stay; refs that a call won are dropped with the collector.
 	waitFor(t, "everything to be released", func() bool {
 		runtime.GC()
 		now := s.Stats()

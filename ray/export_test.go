@@ -142,3 +142,15 @@ func Stale() (queued, sent, again bool) {
 	again = s.refs.adopt([]*stub{{id: "x"}}, second)
 	return queued, sent, again
 }
+
+// GoValue reads a pickled value as Get does, without a session.
+func GoValue(data []byte) (any, error) {
+	v, stubs, err := load(data)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{out: newOutbox(1, 1)}
+	s.refs = newReferences(s)
+	s.refs.adopt(stubs, 1)
+	return s.toGo(v, len(data))
+}

@@ -125,7 +125,7 @@ func (s *Session) value(ctx context.Context, target string, t *tracked) (any, er
 			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: a ref in the value was released while it was fetched", ErrReleased)}
 		}
 		if err = exceptionOf(target, v); err == nil {
-			if v, err = s.toGo(v); err != nil {
+			if v, err = s.toGo(v, len(data)); err != nil {
 				err = &CallError{Target: target, Sent: SentYes, Err: err}
 			}
 		}

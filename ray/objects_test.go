@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/internal/wire/pickle"
 	"github.com/seedcore/seedcore/ray"
 )
 
@@ -269,4 +270,47 @@ func TestARefThatDiedOnTheWayIsNotTaken(t *testing.T) {
 	if queued || sent || !again {
 		t.Errorf("taken while its release was queued: %v, was sent: %v, was before the get: %v", queued, sent, again)
 	}
+}
+
+// laughs is a value in which every list holds the one below it twice.
+func laughs(depth int) any {
+	v := &pickle.Shared{Value: []any{"ha"}}
+	for range depth {
+		v = &pickle.Shared{Value: []any{v, v}}
+	}
+	return v
+}
+
+func TestHostileValuesAreRefused(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"repetitions":   pickled(t, laughs(80)),
+		"itself":        []byte("\x80\x05]\x94h\x00a."),
+		"itself, dict":  []byte("\x80\x05}\x94K\x01h\x00s."),
+		"a list as key": []byte("\x80\x05})]s."),
+	} {
+		if err := second(ray.GoValue(data)); !errors.Is(err, ray.ErrUnsupportedValue) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if v, err := ray.GoValue(pickled(t, laughs(3))); err != nil || len(v.([]any)) != 2 {
+		t.Errorf("%v, %v", v, err)
+	}
+}
+
+func FuzzGoValue(f *testing.F) {
+	f.Add(pickled(f, map[string]any{"a": []any{1, 2.5, nil, true, "x", []byte("y")}}))
+	f.Add(pickled(f, laughs(5)))
+	f.Add([]byte("\x80\x05]\x94h\x00a."))
+	stub := pickle.Persistent{ID: pickle.Call{
+		Func: pickle.Global{Module: "copyreg", Name: "_reconstructor"},
+		Args: pickle.Tuple{
+			pickle.Global{Module: "ray.util.client.client_pickler", Name: "PickleStub"},
+			pickle.Global{Module: "builtins", Name: "tuple"},
+			pickle.Tuple{"Object", "client", []byte("id"), nil, nil},
+		},
+	}}
+	f.Add(pickled(f, []any{stub}))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		_, _ = ray.GoValue(data) // no panic, no memory beyond bounds
+	})
 }

@@ -216,16 +216,17 @@ type goValue struct {
 	left    int
 }
 
-// toGo converts a decoded value whose refs are held.
-func (s *Session) toGo(v any) (any, error) {
-	g := goValue{session: s, left: maxValues}
+// toGo converts a decoded value whose refs are held. A pickle can name a part again and again in a few bytes; what comes
+// out has a copy at each place, so its size is bounded by that of the pickle.
+func (s *Session) toGo(v any, size int) (any, error) {
+	g := goValue{session: s, left: min(maxValues, 100_000+8*size)}
 	return g.of(v, 0)
 }
 
 func (g *goValue) of(v any, depth int) (any, error) {
 	if g.left--; g.left < 0 || depth > 2*maxValueDepth {
-		return nil, fmt.Errorf("%w: the value has more than %d parts, is nested deeper than %d, or holds itself",
-			ErrUnsupportedValue, maxValues, 2*maxValueDepth)
+		return nil, fmt.Errorf("%w: the value repeats parts too often, is nested deeper than %d, or holds itself",
+			ErrUnsupportedValue, 2*maxValueDepth)
 	}
 	switch x := v.(type) {
 	case nil, bool, int64, float64, string, []byte:
@@ -247,7 +248,7 @@ func (g *goValue) of(v any, depth int) (any, error) {
 		return g.dict(x, depth)
 	case *stub:
 		if x.value == nil && x.kind == kindActor {
-			x.value = g.session.actorHandle(x.handle)
+			x.value = borrowedActor(x.handle)
 		} else if x.value == nil {
 			x.value = g.session.objectRef(x.handle)
 		}
