@@ -146,6 +146,8 @@ func environment(extra []string) []string {
 		"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0",
 		// On SIGTERM do not wait up to 30 seconds for the actors to leave the node.
 		"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0",
+		// The Ray Client server forks for every session, and gRPC's handlers for that crash some of the children.
+		"GRPC_ENABLE_FORK_SUPPORT=0",
 	)
 	return append(env, extra...)
 }
