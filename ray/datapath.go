@@ -25,7 +25,7 @@ const (
 )
 
 // errGrace ends a stream on which nothing came before the server forgot the session.
-var errGrace = errors.New("the connection was not resumed in time")
+var errGrace = errors.New("grace period over")
 
 // run owns the data channel: it opens the stream, and opens it again after every cut, until the session is over. It
 // receives, in this goroutine; a second one per stream sends.
@@ -65,10 +65,10 @@ func (s *Session) lastWord(err error, apart time.Duration) error {
 		return cause
 	case cause != nil, s.left.Load():
 		return ErrClosed
+	case errors.Is(err, errGrace), s.isAccepted() && apart > s.cfg.ReconnectGrace:
+		return errLost(fmt.Errorf("the connection to %s was not resumed within %v: %w", s.cfg.Address, s.cfg.ReconnectGrace, err))
 	case !s.isAccepted(), isTerminal(err):
 		return errLost(describe(err))
-	case apart > s.cfg.ReconnectGrace:
-		return errLost(fmt.Errorf("%w: %v without a connection: %w", errGrace, s.cfg.ReconnectGrace, err))
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 // isTerminal reports whether the server will not accept the session again. These codes come from Ray's own code, with one
 // exception: a missing token will not appear by trying again.
 func isTerminal(err error) bool {
-	if errors.Is(err, errGrace) || errors.Is(err, errExhausted) {
+	if errors.Is(err, errExhausted) {
 		return true
 	}
 	switch status.Code(err) {

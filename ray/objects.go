@@ -83,16 +83,15 @@ func (s *Session) Get(ctx context.Context, ref *ObjectRef) (any, error) {
 }
 
 func (s *Session) get(ctx context.Context, target string, h *handle) (any, error) {
-	if s.Err() == nil || h == nil || h.session != s {
-		// The rest of the checks, in the order in which they help most.
-		t, err := s.refs.acquire(h, s)
-		if err != nil {
-			return nil, &CallError{Target: target, Sent: SentNo, Err: err}
-		}
-		defer s.refs.unuse([]*tracked{t})
-		return s.value(ctx, target, t)
+	if err := s.Err(); err != nil && h != nil && h.session == s {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	return nil, &CallError{Target: target, Sent: SentNo, Err: s.Err()}
+	t, err := s.refs.acquire(h, s)
+	if err != nil {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
+	defer s.refs.unuse([]*tracked{t})
+	return s.value(ctx, target, t)
 }
 
 // value fetches and decodes. It asks again when the pieces of the value did not fit together, and when a ref in it may
