@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/seedcore/seedcore/ray"
 )
@@ -35,7 +33,8 @@ type Connector struct {
 	info       Info
 	client     *ray.Client
 	attempt    *attempt      // the attempt under way, or else the next one
-	told       string        // the cause that was logged last
+	failure    string        // the kind of the newest failure to connect; empty after a success
+	told       string        // the kind that was logged last
 	changed    chan struct{} // closed and replaced whenever info changes
 	ownerDone  chan struct{} // closed when the owner has returned
 	owner      context.Context
@@ -121,8 +120,8 @@ func (c *Connector) await(ctx context.Context) error {
 	}
 	c.run()
 	a := c.attempt
-	c.mu.Unlock()
 	c.wake()
+	c.mu.Unlock()
 	select {
 	case <-a.done:
 		return a.err
@@ -136,6 +135,7 @@ func (c *Connector) await(ctx context.Context) error {
 	}
 }
 
+// wake asks the owner to act now; c.mu is held.
 func (c *Connector) wake() {
 	select {
 	case c.kick <- struct{}{}:
@@ -228,25 +228,29 @@ func (c *Connector) report(was State) {
 	switch {
 	case !allowed(was, i.State):
 		level = slog.LevelError
-	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && sameCause(i.LastError, c.told):
+	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && c.failure == c.told:
 		level = slog.LevelDebug
 	case was.Answers() && !i.State.Answers() && i.State != StateClosing, i.State == StateDisconnected:
 		level = slog.LevelWarn
 	}
-	c.told = i.LastError
+	if i.State == StateDisconnected || i.State.Answers() {
+		c.told = c.failure
+	}
 	c.log.Log(context.Background(), level, "ray connection", attrs...)
 }
 
-// sameCause compares two causes but for their numbers: the text of a network error has the local port in it, which is
-// another one each time.
-func sameCause(a, b string) bool {
-	withoutDigits := func(r rune) rune {
-		if unicode.IsDigit(r) {
-			return -1
+// failureKinds are the reasons for which an attempt fails that call for different things to be done.
+var failureKinds = []error{ray.ErrNoClientServer, context.DeadlineExceeded}
+
+// failureKind reduces an error of an attempt to its kind. The texts of network errors differ from one time to the next,
+// by local ports and by the moment at which a connection broke, and say the same.
+func failureKind(err error) string {
+	for _, kind := range failureKinds {
+		if errors.Is(err, kind) {
+			return kind.Error()
 		}
-		return r
 	}
-	return strings.Map(withoutDigits, a) == strings.Map(withoutDigits, b)
+	return err.Error()
 }
 
 func allowed(from, to State) bool {

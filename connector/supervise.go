@@ -77,10 +77,6 @@ func (c *Connector) connect() (*ray.Client, error) {
 	c.reset = false
 	old := c.client
 	c.mu.Unlock()
-	select { // whoever asked before now is served by this attempt
-	case <-c.kick:
-	default:
-	}
 
 	ctx, cancel := context.WithTimeout(c.owner, attemptTimeout)
 	defer cancel()
@@ -95,6 +91,7 @@ func (c *Connector) connect() (*ray.Client, error) {
 		return nil, ErrClosed // Close ends the client
 	}
 	if err != nil {
+		c.failure = failureKind(err)
 		err = fmt.Errorf("connector: connect to %s: %w", c.cfg.Address, err)
 		c.set(func(i *Info) {
 			i.State = StateDisconnected
@@ -104,7 +101,7 @@ func (c *Connector) connect() (*ray.Client, error) {
 		c.settle(err)
 		return nil, err
 	}
-	c.persistent = true
+	c.persistent, c.failure = true, ""
 	c.set(func(i *Info) {
 		info.State, info.Since, info.Epoch = StateConnected, i.Since, i.Epoch+1
 		info.Address, info.LastHealthy = i.Address, time.Now()
@@ -114,8 +111,13 @@ func (c *Connector) connect() (*ray.Client, error) {
 	return client, nil
 }
 
-// settle gives everyone who waits for the current attempt its outcome; c.mu is held.
+// settle gives everyone who waits for the current attempt its outcome; c.mu is held. Whoever asked before now is served
+// by it, so that the owner need not be woken for them.
 func (c *Connector) settle(err error) {
+	select {
+	case <-c.kick:
+	default:
+	}
 	c.attempt.err = err
 	close(c.attempt.done)
 	c.attempt = newAttempt()
