@@ -28,11 +28,11 @@ func (l *link) move(to, from net.Conn, count *atomic.Int64) {
 			return
 		}
 		if n > 0 {
+			count.Add(int64(n)) // first, so that what has arrived is counted
 			if _, err := to.Write(buffer[:n]); err != nil {
 				l.end()
 				return
 			}
-			count.Add(int64(n))
 		}
 		if err == nil {
 			continue
