@@ -27,7 +27,7 @@ run: setup build ## Start a local Ray (unless RAY_ADDRESS is set) and the organi
 	@bin/seedcore up $(ARGS)
 
 .PHONY: test
-test: setup ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test
+test: setup ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=2 runs two at a time
 	@scripts/test.sh $(PKG) -- $(ARGS)
 
 .PHONY: lint

@@ -2,9 +2,9 @@
 # Tests everything, or the packages that are named, on a real Ray that the tests start and stop themselves.
 # Usage: test.sh [PACKAGE ...] [-- ARGUMENT FOR GO TEST ...]
 #
-# Compiles first, with the network, then tests without one where the kernel allows (see isolate.sh). Packages that need
-# Ray run one after another: each starts a head, and a machine has few cores. The race detector is on where there is a
-# C compiler. Ends with a count, and with 0 only if every test passed.
+# Each package is tested in a network and a process tree of its own where the kernel allows (see isolate.sh), so that
+# two heads never meet. Packages that need Ray run one after another, or JOBS at a time. The race detector is on where
+# there is a C compiler. Ends with a count, and with 0 only if every test passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,6 @@ else
 fi
 
 echo "test: compiling"
-go build "${packages[@]}"
 go vet "${packages[@]}"
 
 # A package needs Ray if its tests import the fixture or the head themselves.
@@ -45,13 +44,13 @@ run() {
 	local what=$1
 	shift
 	echo "test: $what"
-	scripts/isolate.sh go test -json -count=1 ${race[@]+"${race[@]}"} "$@" | tee -a "$results" | .venv/bin/python scripts/test_report.py --live || status=1
+	go test -json -count=1 -exec "'$PWD/scripts/isolate.sh'" ${race[@]+"${race[@]}"} "$@" | tee -a "$results" | .venv/bin/python scripts/test_report.py --live || status=1
 }
 if [ ${#pure[@]} -gt 0 ]; then
 	run "${#pure[@]} packages without Ray" -timeout 10m ${arguments[@]+"${arguments[@]}"} "${pure[@]}"
 fi
 if [ ${#on_ray[@]} -gt 0 ]; then
-	run "${#on_ray[@]} packages on Ray" -p 1 -timeout 20m ${arguments[@]+"${arguments[@]}"} "${on_ray[@]}"
+	run "${#on_ray[@]} packages on Ray" -p "${JOBS:-1}" -timeout 20m ${arguments[@]+"${arguments[@]}"} "${on_ray[@]}"
 fi
 .venv/bin/python scripts/test_report.py <"$results" || status=1
 exit $status

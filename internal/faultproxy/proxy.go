@@ -40,7 +40,8 @@ type Stats struct {
 	Accepted, Refused int64
 	// Open is the number of connections that are open now.
 	Open int
-	// Up and Down count the bytes that were passed on, to the target and from it.
+	// Up and Down count the bytes that were passed on, to the target and from it, or were about to be when the
+	// connection broke.
 	Up, Down int64
 }
 
