@@ -60,10 +60,9 @@ func TestTheActorDoesTheWork(t *testing.T) {
 	}
 
 	out := raytest.Python(t, `
-import json, os, ray
+import json, os
 from ray.util.state import list_actors
-ray.init(os.environ["GCS"], namespace=os.environ["NS"], log_to_driver=False)
-print(json.dumps([{"pid": a.pid, "state": a.state, "class": a.class_name} for a in list_actors(filters=[("name", "=", os.environ["NAME"]), ("ray_namespace", "=", os.environ["NS"])])]))
+print(json.dumps([{"pid": a.pid, "state": a.state, "class": a.class_name} for a in list_actors(address=os.environ["GCS"], filters=[("name", "=", os.environ["NAME"]), ("ray_namespace", "=", os.environ["NS"])])]))
 `, "GCS="+raytest.Head(t).GCSAddress(), "NS="+namespace, "NAME="+agentID)
 	var rows []struct {
 		PID   int64
