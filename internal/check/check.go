@@ -105,6 +105,7 @@ type Bench struct {
 	stop   context.CancelFunc
 	loop   sync.WaitGroup
 	before []string // actors of ours that ran before the checks
+	listed bool     // before is known
 }
 
 // Run runs one check.
@@ -131,6 +132,7 @@ func (b *Bench) connector(ctx context.Context) (*connector.Connector, error) {
 		if b.before, err = b.ours(ctx); err != nil {
 			return nil, err
 		}
+		b.listed = true
 	}
 	return b.conn, b.conn.Connect(ctx)
 }
@@ -203,6 +205,9 @@ func (b *Bench) Close(ctx context.Context) error {
 }
 
 func (b *Bench) removeCreated(ctx context.Context) error {
+	if !b.listed {
+		return nil // what ran before is unknown: nothing may be taken for ours
+	}
 	if !b.conn.Info().State.Answers() {
 		return nil // nothing was created, or nobody is there to end it
 	}
