@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -225,13 +224,4 @@ func (p *pythonPath) taken() error { return nil } // Ray Client has no other way
 
 func (p *pythonPath) close() error {
 	return errors.Join(p.stdin.Close(), p.cmd.Wait())
-}
-
-// freeAddress finds a port for the HTTP server.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return ln.Addr().String(), ln.Close()
 }

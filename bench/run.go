@@ -131,15 +131,11 @@ func createGoActor(ctx context.Context, client *ray.Client) error {
 
 // serve runs our HTTP server with an organism of one organ: tasks can be given once it stands.
 func serve(ctx context.Context, conn *connector.Connector) (address string, stop func() error, err error) {
-	address, err = freeAddress()
-	if err != nil {
-		return "", nil, err
-	}
 	org, err := organism.New(conn, organism.Config{Organs: []organism.OrganConfig{{ID: "bench_organ", Type: "Utility"}}}, organism.Options{})
 	if err != nil {
 		return "", nil, err
 	}
-	srv := server.New(conn, org, server.Config{Listen: address})
+	srv := server.New(conn, org, server.Config{Listen: "127.0.0.1:0"})
 	if err := srv.Listen(); err != nil {
 		return "", nil, err
 	}
@@ -156,7 +152,7 @@ func serve(ctx context.Context, conn *connector.Connector) (address string, stop
 	if err := org.WaitReady(ctx); err != nil {
 		return "", nil, errors.Join(err, stop())
 	}
-	return address, stop, nil
+	return srv.Address(), stop, nil
 }
 
 var order = []string{"HTTP task", "direct", "session", "Python Ray Client"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,9 +23,9 @@ type Connector struct {
 	cfg Config
 	log *slog.Logger
 
-	stop    context.CancelFunc // ends the owner
-	stopped <-chan struct{}    // the owner's context is done
-	kick    chan struct{}      // wakes the owner from a pause; capacity 1
+	owner context.Context    // the owner goroutine's; ends with Close
+	stop  context.CancelFunc // ends owner
+	kick  chan struct{}      // wakes the owner from a pause; capacity 1
 
 	mu         sync.Mutex // guards everything below
 	started    bool       // the owner runs
@@ -37,7 +38,6 @@ type Connector struct {
 	told       string        // the kind that was logged last
 	changed    chan struct{} // closed and replaced whenever info changes
 	ownerDone  chan struct{} // closed when the owner has returned
-	owner      context.Context
 }
 
 // attempt is one try to connect, shared by all who wait for it.
@@ -65,7 +65,6 @@ func New(cfg Config) (*Connector, error) {
 		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, Namespace: cfg.Namespace},
 	}
 	c.owner, c.stop = context.WithCancel(context.Background())
-	c.stopped = c.owner.Done()
 	return c, nil
 }
 
@@ -125,7 +124,7 @@ func (c *Connector) await(ctx context.Context) error {
 	select {
 	case <-a.done:
 		return a.err
-	case <-c.stopped:
+	case <-c.owner.Done():
 		return ErrClosed
 	case <-ctx.Done():
 		if last := c.Info().LastError; last != "" {
@@ -226,7 +225,7 @@ func (c *Connector) report(was State) {
 	}
 	level := slog.LevelInfo
 	switch {
-	case !allowed(was, i.State):
+	case !slices.Contains(transitions[was], i.State):
 		level = slog.LevelError
 	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && c.failure == c.told:
 		level = slog.LevelDebug
@@ -251,13 +250,4 @@ func failureKind(err error) string {
 		}
 	}
 	return err.Error()
-}
-
-func allowed(from, to State) bool {
-	for _, s := range transitions[from] {
-		if s == to {
-			return true
-		}
-	}
-	return false
 }

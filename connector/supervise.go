@@ -61,7 +61,7 @@ func (c *Connector) rest(failures int) bool {
 	select {
 	case <-due:
 	case <-c.kick:
-	case <-c.stopped:
+	case <-c.owner.Done():
 		return false
 	}
 	return true
@@ -169,14 +169,14 @@ func (c *Connector) openDirect(ctx context.Context, old *ray.Client, info Info) 
 			c.log.Debug("close the old direct path", "error", err)
 		}
 	}
-	gcs, err := ray.DialGCS(ctx, info.GCSAddress, ray.GCSOptions{Logger: c.log})
+	gcs, err := ray.DialGCS(ctx, info.GCSAddress, ray.GCSOptions{})
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := sameCluster(ctx, gcs, info.NodeID); err != nil {
 		return nil, nil, errors.Join(err, gcs.Close())
 	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{Logger: c.log})
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
 	return gcs, direct, err
 }
 
@@ -201,7 +201,7 @@ func (c *Connector) watch(client *ray.Client) time.Duration {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-c.stopped:
+		case <-c.owner.Done():
 			return noFarewell
 		case <-client.Session().Done():
 			c.lose(client.Session().Err())

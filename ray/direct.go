@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,7 +26,7 @@ const (
 	// abandonAfter is how long a call whose caller gave up may still run before its stream is closed. A number was taken
 	// from the actor's sequence for it: closing the stream at once might leave a hole, which stalls the calls behind it.
 	abandonAfter = 30 * time.Second
-	// restartPoll is how often the GCS is asked for an actor that is not up yet.
+	// firstPoll and slowestPoll bound how often the GCS is asked for an actor that is not up yet.
 	firstPoll, slowestPoll = 50 * time.Millisecond, 500 * time.Millisecond
 )
 
@@ -35,8 +34,6 @@ const (
 type DirectOptions struct {
 	// InFlight bounds the calls under way; default DefaultDirectInFlight. More fail with ErrOverloaded.
 	InFlight int
-	// Logger takes events that nobody waits for. Default: discard.
-	Logger *slog.Logger
 }
 
 // Direct calls named actors in the worker process that hosts them: one gRPC hop, no session, no Python proxy. It finds
@@ -49,7 +46,6 @@ type DirectOptions struct {
 // Calls of one goroutine to one actor run in order. A Direct is safe for concurrent use.
 type Direct struct {
 	gcs      *GCS
-	log      *slog.Logger
 	limit    int64
 	inFlight atomic.Int64
 	classes  classTable
@@ -76,10 +72,7 @@ func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
 	if opts.InFlight == 0 {
 		opts.InFlight = DefaultDirectInFlight
 	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	d := &Direct{gcs: gcs, log: opts.Logger, limit: int64(opts.InFlight), targets: map[actorKey]*target{}}
+	d := &Direct{gcs: gcs, limit: int64(opts.InFlight), targets: map[actorKey]*target{}}
 	d.classes.gcs = gcs
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
@@ -256,15 +249,4 @@ func (d *Direct) Close(ctx context.Context) error {
 		err = errors.Join(err, t.close())
 	}
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +30,6 @@ const DefaultGCSTimeout = 10 * time.Second
 
 // GCSOptions tunes a GCS connection. The zero value works.
 type GCSOptions struct {
-	// Logger takes events that nobody waits for. Default: discard.
-	Logger *slog.Logger
 	// ClusterID, when not empty, is the cluster (hex) that must answer; another one is ErrClusterReplaced.
 	ClusterID string
 }

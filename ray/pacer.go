@@ -12,9 +12,15 @@ type pacer struct{ next, limit time.Duration }
 
 // wait pauses, or returns ctx's error when ctx ends first.
 func (p *pacer) wait(ctx context.Context) error {
-	timer := time.NewTimer(time.Duration(float64(p.next) * (0.5 + rand.Float64())))
-	defer timer.Stop()
+	d := time.Duration(float64(p.next) * (0.5 + rand.Float64()))
 	p.next = min(2*p.next, p.limit)
+	return pause(ctx, d)
+}
+
+// pause waits, or returns ctx's error when ctx ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil

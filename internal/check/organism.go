@@ -122,15 +122,21 @@ func organismComesUp(ctx context.Context, b *Bench) (string, error) {
 	return fmt.Sprintf("all run: %d created, %d adopted", h.Created, h.Adopted), nil
 }
 
-func organismFollows(ctx context.Context, b *Bench) (string, error) {
+// standing returns the shared organism once it is up, and its connection.
+func standing(ctx context.Context, b *Bench) (*organism.Organism, *connector.Connector, error) {
 	org, _, err := b.organism(ctx, true)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	if err := org.WaitReady(ctx); err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	conn, err := b.connector(ctx)
+	return org, conn, err
+}
+
+func organismFollows(ctx context.Context, b *Bench) (string, error) {
+	org, conn, err := standing(ctx, b)
 	if err != nil {
 		return "", err
 	}
@@ -193,14 +199,7 @@ func routes(ctx context.Context, b *Bench) (string, error) {
 }
 
 func tasksThroughAPI(ctx context.Context, b *Bench) (string, error) {
-	org, _, err := b.organism(ctx, true)
-	if err != nil {
-		return "", err
-	}
-	if err := org.WaitReady(ctx); err != nil {
-		return "", err
-	}
-	conn, err := b.connector(ctx)
+	org, conn, err := standing(ctx, b)
 	if err != nil {
 		return "", err
 	}
