@@ -139,6 +139,11 @@ func (s *Session) greet(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	_, err := s.rpc.ClusterInfo(s.outgoing(bounded), &raypb.ClusterInfoRequest{Type: raypb.ClusterInfoType_PING})
+	if status.Code(err) == codes.DeadlineExceeded {
+		// The server knows our deadline and may end the request a moment before our own clock does: which of the two
+		// contexts ended can be told only then.
+		<-bounded.Done()
+	}
 	switch {
 	case err == nil:
 		return nil
