@@ -22,7 +22,7 @@ type Execution struct {
 // Execute gives a task to an organ: it chooses one of the organ's agents at random and calls it. An organ that is not
 // configured is ErrUnknownOrgan. While the organism does not stand it is ErrNotReady, and nothing was sent.
 //
-// What comes back otherwise is ray.Client.Call's: a *ray.RemoteError when the agent's handler failed, a *ray.CallError
+// What comes back otherwise is ray.Client.Call's: a *ray.TaskError when the agent's handler failed, a *ray.CallError
 // when no answer came in time, which says whether the task may have run. It is never given to a second agent.
 func (o *Organism) Execute(ctx context.Context, organID string, task Task) (Execution, error) {
 	for _, organ := range o.config.Organs {

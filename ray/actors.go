@@ -21,7 +21,7 @@ type ActorClass struct {
 // Name returns the name of the class.
 func (c *ActorClass) Name() string { return c.name }
 
-// PythonClass makes the cluster import a class. One that it cannot import is a *RemoteError.
+// PythonClass makes the cluster import a class. One that it cannot import is a *TaskError.
 func (s *Session) PythonClass(ctx context.Context, module, name string) (*ActorClass, error) {
 	h, err := s.imported(ctx, module+"."+name, module, name)
 	if err != nil {
@@ -93,7 +93,7 @@ func (o ActorOptions) validate() error {
 		errs = append(errs, fmt.Errorf("max concurrency: %d is no count", o.MaxConcurrency))
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("%w: actor options: %w", ErrUnsupportedValue, errors.Join(errs...))
+		return fmt.Errorf("%w: actor options: %w", ErrInvalidOption, errors.Join(errs...))
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func borrowedActor(h *handle) *ActorHandle {
 }
 
 // CreateActor makes an actor of the class, and does not wait for its constructor: whether that fails shows in the first
-// call. A name that is taken is a *RemoteError of class ActorAlreadyExistsError, unless opts say GetIfExists.
+// call. A name that is taken is ErrActorExists, unless opts say GetIfExists.
 func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts ActorOptions, args ...any) (*ActorHandle, error) {
 	if class == nil {
 		return nil, &CallError{Target: "create actor", Sent: SentNo, Err: fmt.Errorf("%w: the class is nil", ErrUnsupportedValue)}

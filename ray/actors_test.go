@@ -57,7 +57,7 @@ func testErrorsOfActors(t *testing.T, s *ray.Session) {
 	ctx := deadline(t)
 	actor := counter(t, s, ray.ActorOptions{})
 	defer actor.Release()
-	if remote, ok := errors.AsType[*ray.RemoteError](second(actor.Call(ctx, "fail", "inside"))); !ok || remote.Class != "RuntimeError" || remote.Message != "inside" {
+	if remote, ok := errors.AsType[*ray.TaskError](second(actor.Call(ctx, "fail", "inside"))); !ok || remote.Class != "RuntimeError" || remote.Message != "inside" {
 		t.Errorf("%v", remote)
 	}
 	for _, method := range []string{"no_such_method", "not a name", ""} {
@@ -65,7 +65,7 @@ func testErrorsOfActors(t *testing.T, s *ray.Session) {
 			t.Errorf("%q: %v", method, err)
 		}
 	}
-	if remote, ok := errors.AsType[*ray.RemoteError](second(actor.Call(ctx, "value", "too", "many"))); !ok || remote.Class != "TypeError" {
+	if remote, ok := errors.AsType[*ray.TaskError](second(actor.Call(ctx, "value", "too", "many"))); !ok || remote.Class != "TypeError" {
 		t.Errorf("too many arguments: %v", remote)
 	}
 	err := second(actor.Call(ctx, "exit"))
@@ -92,7 +92,7 @@ func TestNamedActors(t *testing.T) {
 	first := counter(t, s, ray.ActorOptions{Name: "one", Detached: true}, 1)
 	if err := second(s.CreateActor(ctx, pythonClass(t, s, "Counter"), ray.ActorOptions{Name: "one"})); err == nil {
 		t.Error("the name was given twice")
-	} else if remote, ok := errors.AsType[*ray.RemoteError](err); !ok || remote.Class != "ActorAlreadyExistsError" {
+	} else if !errors.Is(err, ray.ErrActorExists) || ray.SentOf(err) != ray.SentNo {
 		t.Errorf("a name that is taken: %v", err)
 	}
 	same := counter(t, s, ray.ActorOptions{Name: "one", GetIfExists: true}, 99)
@@ -160,7 +160,7 @@ func testActorOptions(t *testing.T, s *ray.Session) {
 		"namespace":       {Namespace: "x"},
 	} {
 		err := second(s.CreateActor(ctx, pythonClass(t, s, "Counter"), opts))
-		if !errors.Is(err, ray.ErrUnsupportedValue) || !strings.Contains(err.Error(), field) || ray.SentOf(err) != ray.SentNo {
+		if !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), field) || ray.SentOf(err) != ray.SentNo {
 			t.Errorf("%+v: %v", opts, err)
 		}
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	// Within it a cut connection is resumed and every request still runs exactly once. Zero: DefaultReconnectGrace. It is
 	// no bound on how long a call may take.
 	ReconnectGrace time.Duration
+	// Epoch numbers the sessions of whoever opens them; it appears in Info and in StaleSessionError, and means nothing to Ray.
+	Epoch uint64
 	// Logger receives cuts and resumptions of the connection. Nil: nothing is logged. Errors that are returned are not
 	// logged.
 	Logger *slog.Logger

@@ -83,7 +83,7 @@ func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
 // While the actor is being created or restarted, Call waits for it until ctx ends; nothing was sent then. When ctx ends
 // after the request left, Call returns at once and the method may still run: the error is a *CallError with SentMaybe. A
 // process that dies during the call gives the same with ErrActorUnavailable; an actor that is gone gives ErrActorDied or
-// ErrActorNotFound with SentNo. What the method itself raised is a *RemoteError. Nothing that was sent is sent again.
+// ErrActorNotFound with SentNo. What the method itself raised is a *TaskError. Nothing that was sent is sent again.
 //
 // Arguments and the result are values of package doc "Values". Results above Ray's inline limit (100 KiB unless the
 // actor raised it) are ErrUnsupportedValue after the method ran.

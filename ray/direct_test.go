@@ -117,7 +117,7 @@ func TestDirectCallsOfAPythonActor(t *testing.T) {
 	}
 
 	_, err := x.call(ctx, "counter", "boom", "the reason")
-	remote, ok := errors.AsType[*ray.RemoteError](err)
+	remote, ok := errors.AsType[*ray.TaskError](err)
 	if !ok || remote.Class != "ValueError" || remote.Message != "the reason" || remote.PID != x.pid(t, "counter") || !strings.Contains(remote.Traceback, "boom") {
 		t.Errorf("%#v of %v", remote, err)
 	}
@@ -376,7 +376,7 @@ func TestSentOf(t *testing.T) {
 			&ray.CallError{Sent: ray.SentNo, Err: ray.ErrActorUnavailable}, fmt.Errorf("outer: %w", ray.ErrNoSuchMethod), ray.ErrOverloaded,
 		},
 		ray.SentMaybe: {&ray.CallError{Sent: ray.SentMaybe, Err: ray.ErrNoSuchMethod}, errors.New("anything")},
-		ray.SentYes:   {&ray.RemoteError{}, fmt.Errorf("outer: %w", &ray.CallError{Sent: ray.SentYes, Err: errors.New("x")})},
+		ray.SentYes:   {&ray.TaskError{}, fmt.Errorf("outer: %w", &ray.CallError{Sent: ray.SentYes, Err: errors.New("x")})},
 	} {
 		for _, err := range errs {
 			if got := ray.SentOf(err); got != want {

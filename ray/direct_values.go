@@ -52,7 +52,7 @@ func decodeReply(target string, reply *corepb.PushTaskReply) (any, error) {
 		return nil, decodeFailure(target, kind, result.GetData())
 	}
 	if reply.GetIsApplicationError() {
-		return nil, &RemoteError{Class: "Exception", Function: target, Message: reply.GetTaskExecutionError()}
+		return nil, &TaskError{Class: "Exception", Function: target, Message: reply.GetTaskExecutionError()}
 	}
 	v, err := xlang.Decode(result.GetData(), result.GetMetadata())
 	if err != nil {
@@ -76,7 +76,7 @@ func decodeFailure(target string, kind int, data []byte) error {
 		if err := decodePickledError(exception.GetSerializedException()); err != nil {
 			return err
 		}
-		return &RemoteError{Class: "Exception", Function: target, Message: exception.GetFormattedExceptionString()}
+		return &TaskError{Class: "Exception", Function: target, Message: exception.GetFormattedExceptionString()}
 	case errorTaskCancelled:
 		return &CallError{Target: target, Sent: SentYes, Err: errors.New("ray: the call was cancelled")}
 	default:

@@ -16,7 +16,7 @@
 // # Errors
 //
 // Every failed call says whether it may have run: see [SentOf] and [CallError]. What the called code raised is a
-// [RemoteError]. Conditions to test for with errors.Is are the Err variables; errors.go has them all.
+// [TaskError]. Conditions to test for with errors.Is are the Err variables; errors.go has them all.
 //
 // # Concurrency
 //

@@ -48,6 +48,8 @@ var (
 	ErrClusterReplaced = errors.New("ray: cluster was replaced")
 	// ErrActorNotFound means: no live actor of that name exists in that namespace.
 	ErrActorNotFound = errors.New("ray: actor not found")
+	// ErrActorExists means: an actor of that name exists in that namespace already. Nothing was made.
+	ErrActorExists = errors.New("ray: an actor of that name exists")
 	// ErrActorDied means: the actor is dead and Ray will not restart it.
 	ErrActorDied = errors.New("ray: actor died")
 	// ErrActorUnavailable means: the actor is starting or restarting, or its process went away during the call.
@@ -60,6 +62,28 @@ var (
 	ErrUnsupportedValue = errors.New("ray: unsupported value")
 	// ErrUnsupportedVersion means: the cluster runs a Ray version for which this path was not tested.
 	ErrUnsupportedVersion = errors.New("ray: unsupported Ray version")
+	// ErrInvalidOption means: an option of a call, an actor, a runtime environment or a placement group is wrong. Nothing was
+	// sent; the error names the option.
+	ErrInvalidOption = errors.New("ray: invalid option")
+	// ErrGetTimeout means: the value did not arrive before the deadline of the context, which is wrapped as well. The task goes
+	// on, and the value can be asked for again.
+	ErrGetTimeout = errors.New("ray: the value did not arrive in time")
+	// ErrTaskCancelled means: the task was cancelled, before it ran or in the middle.
+	ErrTaskCancelled = errors.New("ray: task cancelled")
+	// ErrWorkerCrashed means: the process that ran the task ended unexpectedly, and Ray's retries are used up.
+	ErrWorkerCrashed = errors.New("ray: worker crashed")
+	// ErrNodeDied means: the node that ran the task was lost.
+	ErrNodeDied = errors.New("ray: node died")
+	// ErrOutOfMemory means: Ray ended the process of the task because its node ran out of memory.
+	ErrOutOfMemory = errors.New("ray: out of memory")
+	// ErrObjectStoreFull means: the object store, or the disk behind it, has no room.
+	ErrObjectStoreFull = errors.New("ray: object store full")
+	// ErrObjectLost means: all copies of the value are gone, or its owner is, and it could not be made again.
+	ErrObjectLost = errors.New("ray: object lost")
+	// ErrRuntimeEnvSetup means: the cluster could not set up the runtime environment of the task, the actor or the session.
+	ErrRuntimeEnvSetup = errors.New("ray: runtime environment could not be set up")
+	// ErrUnschedulable means: no node can run the task or actor as it was asked for, or its placement group was removed.
+	ErrUnschedulable = errors.New("ray: unschedulable")
 	// ErrOverloaded means: a bound of this process, or of the actor's, was reached. The call was not run.
 	ErrOverloaded = errors.New("ray: too many calls in flight")
 )
@@ -81,9 +105,12 @@ func (e *CallError) Error() string {
 
 func (e *CallError) Unwrap() error { return e.Err }
 
-// RemoteError is an exception that the called code raised, or a Go error or panic in a Go actor. The call arrived and
+// TaskError is an exception that the called code raised, or a Go error or panic in a Go actor. The call arrived and
 // ran: it is not retried by this package.
-type RemoteError struct {
+//
+// Only a raised exception is a TaskError: a task that returns an exception object returns a value. The exceptions of Ray's
+// own module are the exception to that: a returned one looks like a raised one on the wire, and is taken for it.
+type TaskError struct {
 	// Class is the Python class of the exception, such as "ValueError"; "RuntimeError" for Go actors.
 	Class string
 	// Function is the function or method that raised it, as Ray reports it.
@@ -92,25 +119,111 @@ type RemoteError struct {
 	Message string
 	// Traceback is the remote traceback or Go stack; may be empty.
 	Traceback string
-	// PID is the process that raised it; 0 when unknown.
+	// PID is the process that raised it, and IP its node; 0 and "" when unknown.
 	PID int
+	IP  string
+	// Cause is set when the code failed because of another call: a *TaskError with a traceback of its own, or a *SystemError
+	// such as the death of an actor that the code called. It is not in the chain of errors.Is: that one speaks of this call.
+	Cause error
 }
 
-func (e *RemoteError) Error() string {
+func (e *TaskError) Error() string {
 	return fmt.Sprintf("ray: %s raised %s: %s", e.Function, e.Class, e.Message)
 }
 
-// SentOf reports whether the call behind err may have run: the recorded value for a CallError, SentYes for a RemoteError,
+// SystemError is what Ray itself says about a call that did not end as it should: an actor died, a worker crashed, a node
+// ran out of memory. It arrives in a CallError, which tells whether the call may have run. errors.Is matches it with the
+// condition that it stands for, such as ErrActorDied.
+type SystemError struct {
+	// Class is Ray's class, such as "ActorDiedError".
+	Class string
+	// Message is Ray's explanation.
+	Message string
+}
+
+func (e *SystemError) Error() string {
+	what := "ray: " + e.Class
+	if is := conditionOf(e.Class).is; is != nil {
+		what = is.Error()
+	}
+	if e.Message == "" {
+		return what
+	}
+	return what + ": " + e.Message
+}
+
+// Is reports whether target is the condition that e stands for.
+func (e *SystemError) Is(target error) bool {
+	return target != nil && conditionOf(e.Class).is == target
+}
+
+// condition is what a class of Ray's exceptions means for a call.
+type condition struct {
+	is   error // nil: no condition of its own
+	sent Sent
+}
+
+func conditionOf(class string) condition {
+	switch class {
+	case "ActorDiedError", "RayActorError", "ActorUnschedulableError", "ActorPlacementGroupRemoved":
+		return condition{ErrActorDied, SentMaybe}
+	case "ActorUnavailableError":
+		return condition{ErrActorUnavailable, SentMaybe}
+	case "ActorAlreadyExistsError":
+		return condition{ErrActorExists, SentNo}
+	case "ActorHandleNotFoundError":
+		return condition{ErrActorNotFound, SentNo}
+	case "PendingCallsLimitExceeded":
+		return condition{ErrOverloaded, SentNo}
+	case "RuntimeEnvSetupError":
+		return condition{ErrRuntimeEnvSetup, SentNo}
+	case "TaskUnschedulableError", "TaskPlacementGroupRemoved":
+		return condition{ErrUnschedulable, SentMaybe}
+	case "TaskCancelledError", "AsyncioActorExit":
+		return condition{ErrTaskCancelled, SentYes}
+	case "GetTimeoutError":
+		return condition{ErrGetTimeout, SentMaybe}
+	case "WorkerCrashedError":
+		return condition{ErrWorkerCrashed, SentMaybe}
+	case "NodeDiedError", "LocalRayletDiedError":
+		return condition{ErrNodeDied, SentMaybe}
+	case "OutOfMemoryError":
+		return condition{ErrOutOfMemory, SentMaybe}
+	case "ObjectStoreFullError", "OutOfDiskError":
+		return condition{ErrObjectStoreFull, SentMaybe}
+	case "ObjectLostError", "ObjectFetchTimedOutError", "ReferenceCountingAssertionError", "ObjectFreedError", "OwnerDiedError",
+		"ObjectReconstructionFailedError":
+		return condition{ErrObjectLost, SentMaybe}
+	}
+	return condition{nil, SentMaybe}
+}
+
+// StaleSessionError reports a ref or handle that was used with another session than the one that made it. It wraps
+// ErrStaleSession.
+type StaleSessionError struct {
+	// MadeBy and UsedWith are the ids of the two sessions, MadeEpoch and UsedEpoch their Config.Epoch.
+	MadeBy, UsedWith     string
+	MadeEpoch, UsedEpoch uint64
+}
+
+func (e *StaleSessionError) Error() string {
+	return fmt.Sprintf("%v: made by session %s (epoch %d), used with %s (epoch %d); get the actor or the object again through this session",
+		ErrStaleSession, e.MadeBy, e.MadeEpoch, e.UsedWith, e.UsedEpoch)
+}
+
+func (e *StaleSessionError) Unwrap() error { return ErrStaleSession }
+
+// SentOf reports whether the call behind err may have run: the recorded value for a CallError, SentYes for a TaskError,
 // SentNo for the conditions that are decided before sending, and SentMaybe for anything else.
 func SentOf(err error) Sent {
 	if call, ok := errors.AsType[*CallError](err); ok {
 		return call.Sent
 	}
-	if _, ok := errors.AsType[*RemoteError](err); ok {
+	if _, ok := errors.AsType[*TaskError](err); ok {
 		return SentYes
 	}
 	for _, before := range []error{
-		ErrNoSuchMethod, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrReleased, ErrNoClientServer,
+		ErrNoSuchMethod, ErrInvalidOption, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrReleased, ErrNoClientServer,
 		ErrUnreachable,
 	} {
 		if errors.Is(err, before) {
@@ -119,3 +232,8 @@ func SentOf(err error) Sent {
 	}
 	return SentMaybe
 }
+
+// RemoteError is the former name of TaskError.
+//
+// Deprecated: use TaskError.
+type RemoteError = TaskError

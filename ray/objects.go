@@ -73,7 +73,7 @@ func (s *Session) put(ctx context.Context, target string, data []byte, uses []*t
 // Get waits for the value of a ref and returns it: nil, bool, int64 (uint64 above its range, *big.Int beyond),
 // float64, string, []byte, []any (also for tuples and sets), map[string]any (map[any]any for other simple keys),
 // *ObjectRef and *ActorHandle. The caller owns the value, and the refs in it. An exception that the task raised is a
-// *RemoteError, the end of an actor wraps ErrActorDied or ErrActorUnavailable, and a value of another Python class wraps
+// *TaskError, the end of an actor wraps ErrActorDied or ErrActorUnavailable, and a value of another Python class wraps
 // ErrUnsupportedValue.
 //
 // Several Gets of one ref share one transfer. A Get that its caller gave up goes on at the server, until the value is
@@ -159,10 +159,18 @@ func (s *Session) fetch(ctx context.Context, target string, t *tracked) (r *requ
 	case stateDone:
 		return r, shared, retarget(r.err, target)
 	case stateNew:
-		return nil, false, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+		return nil, false, &CallError{Target: target, Sent: SentNo, Err: ranOut(ctx)}
 	default:
-		return nil, false, &CallError{Target: target, Sent: SentMaybe, Err: ctx.Err()}
+		return nil, false, &CallError{Target: target, Sent: SentMaybe, Err: ranOut(ctx)}
 	}
+}
+
+// ranOut is the error of a get whose context ended.
+func ranOut(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrGetTimeout, ctx.Err())
+	}
+	return ctx.Err()
 }
 
 // retarget names the operation that a shared get is part of.

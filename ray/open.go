@@ -183,7 +183,7 @@ func (s *Session) introduce(ctx context.Context) error {
 		return err
 	}
 	s.info = SessionInfo{
-		ID: s.id, Namespace: place.GetNamespace(), GCSAddress: place.GetGcsAddress(),
+		ID: s.id, Epoch: s.cfg.Epoch, Namespace: place.GetNamespace(), GCSAddress: place.GetGcsAddress(),
 		JobID: hex.EncodeToString(place.GetJobId()), NodeID: hex.EncodeToString(place.GetNodeId()),
 		RayVersion: about.GetRayVersion(), RayCommit: about.GetRayCommit(), PythonVersion: about.GetPythonVersion(),
 		NumClients: int(about.GetNumClients()),

@@ -110,8 +110,7 @@ func (t *references) acquire(h *handle, s *Session) (*tracked, error) {
 		return nil, fmt.Errorf("%w: the ref or handle is nil", ErrReleased)
 	}
 	if h.session != s {
-		return nil, fmt.Errorf("%w: made by session %s, used with %s; get the actor or the object again through this session",
-			ErrStaleSession, h.session.id, s.id)
+		return nil, &StaleSessionError{MadeBy: h.session.id, UsedWith: s.id, MadeEpoch: h.session.cfg.Epoch, UsedEpoch: s.cfg.Epoch}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

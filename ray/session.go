@@ -63,7 +63,8 @@ type Session struct {
 
 // SessionInfo describes a session as the cluster reported it when it was opened.
 type SessionInfo struct {
-	ID            string `json:"id"` // client id, 32 hex digits
+	ID            string `json:"id"`    // client id, 32 hex digits
+	Epoch         uint64 `json:"epoch"` // Config.Epoch
 	Namespace     string `json:"namespace"`
 	RayVersion    string `json:"ray_version"`
 	RayCommit     string `json:"ray_commit"`

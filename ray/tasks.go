@@ -23,7 +23,7 @@ func (f Function) String() string { return f.Module + "." + f.Name }
 
 // Submit starts a task that calls fn with args, and returns the ref of its result without waiting for it. Arguments are
 // as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value. A function that the cluster
-// cannot import is a *RemoteError.
+// cannot import is a *TaskError.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
 	target := fn.String()
 	code, err := s.imported(ctx, target, fn.Module, fn.Name)

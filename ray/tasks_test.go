@@ -69,7 +69,7 @@ func testExceptionsOfTasks(t *testing.T, s *ray.Session) {
 			t.Fatal(err)
 		}
 		_, err = s.Get(ctx, ref)
-		remote, ok := errors.AsType[*ray.RemoteError](err)
+		remote, ok := errors.AsType[*ray.TaskError](err)
 		if !ok {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -90,7 +90,7 @@ func testExceptionsOfTasks(t *testing.T, s *ray.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if remote, ok := errors.AsType[*ray.RemoteError](second(s.Get(ctx, downstream))); !ok || remote.Class != "ValueError" {
+	if remote, ok := errors.AsType[*ray.TaskError](second(s.Get(ctx, downstream))); !ok || remote.Class != "ValueError" {
 		t.Errorf("an argument that failed: %v", remote)
 	}
 }
@@ -117,7 +117,7 @@ func testWhatCannotBeImported(t *testing.T, s *ray.Session) {
 			}
 			continue
 		}
-		if remote, ok := errors.AsType[*ray.RemoteError](err); !ok || remote.Class != c.class || remote.Message == "" {
+		if remote, ok := errors.AsType[*ray.TaskError](err); !ok || remote.Class != c.class || remote.Message == "" {
 			t.Errorf("%v: %v", c.fn, err)
 		}
 	}
@@ -128,7 +128,7 @@ func testWhatCannotBeImported(t *testing.T, s *ray.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if remote, ok := errors.AsType[*ray.RemoteError](second(s.CreateActor(ctx, class, ray.ActorOptions{}))); !ok {
+	if remote, ok := errors.AsType[*ray.TaskError](second(s.CreateActor(ctx, class, ray.ActorOptions{}))); !ok {
 		t.Errorf("an actor of a function: %v", remote)
 	}
 	if err := s.Ping(ctx); err != nil {

@@ -15,7 +15,7 @@ import (
 
 // statusOf is the one place that turns an error into a status code.
 func statusOf(err error) int {
-	var remote *ray.RemoteError
+	var remote *ray.TaskError
 	switch {
 	case errors.Is(err, organism.ErrUnknownOrgan), errors.Is(err, ray.ErrActorNotFound):
 		return http.StatusNotFound

@@ -45,12 +45,12 @@ func pickled(t testing.TB, v any) []byte {
 
 func exceptions() map[string]struct {
 	value any
-	want  ray.RemoteError
+	want  ray.TaskError
 	is    error
 } {
 	type expected = struct {
 		value any
-		want  ray.RemoteError
+		want  ray.TaskError
 		is    error
 	}
 	state := map[string]any{
@@ -59,33 +59,33 @@ func exceptions() map[string]struct {
 	return map[string]expected{
 		"task, by attributes": {
 			rayException("RayTaskError", state, "f", "", nil),
-			ray.RemoteError{Class: "ValueError", Function: "f", Message: "text", Traceback: "ray::f()\nValueError: text", PID: 7},
+			ray.TaskError{Class: "ValueError", Function: "f", Message: "text", Traceback: "ray::f()\nValueError: text", PID: 7},
 			nil,
 		},
 		"task, by arguments": {
 			rayException("RayTaskError", nil, "Agent.run", "goroutine 1", builtin("RuntimeError", "no plan"), "proc", 9, "10.0.0.1"),
-			ray.RemoteError{Class: "RuntimeError", Function: "Agent.run", Message: "no plan", Traceback: "goroutine 1", PID: 9},
+			ray.TaskError{Class: "RuntimeError", Function: "Agent.run", Message: "no plan", Traceback: "goroutine 1", PID: 9, IP: "10.0.0.1"},
 			nil,
 		},
 		"task without its cause": {
 			rayException("RayTaskError", nil, "f", "Traceback:\n  x\npkg.Odd: it: broke", nil),
-			ray.RemoteError{Class: "Odd", Function: "f", Message: "it: broke", Traceback: "Traceback:\n  x\npkg.Odd: it: broke"},
+			ray.TaskError{Class: "Odd", Function: "f", Message: "it: broke", Traceback: "Traceback:\n  x\npkg.Odd: it: broke"},
 			nil,
 		},
 		"task and cause in one class": {
 			dynamic("RayTaskError(ValueError)", builtin("ValueError", "both")),
-			ray.RemoteError{Class: "ValueError", Function: "target", Message: "both"},
+			ray.TaskError{Class: "ValueError", Function: "target", Message: "both"},
 			nil,
 		},
-		"a class of the user":  {dynamic("Custom", "a", 2), ray.RemoteError{Class: "Custom", Function: "target", Message: "('a', 2)"}, nil},
-		"a key":                {builtin("KeyError", "k"), ray.RemoteError{Class: "KeyError", Function: "target", Message: "'k'"}, nil},
-		"a file":               {builtin("OSError", 2, "No such file", "/x"), ray.RemoteError{Class: "OSError", Function: "target", Message: "[Errno 2] No such file: '/x'"}, nil},
-		"no text":              {builtin("ValueError"), ray.RemoteError{Class: "ValueError", Function: "target"}, nil},
-		"a runtime env":        {rayException("RuntimeEnvSetupError", map[string]any{"error_message": "no such package"}), ray.RemoteError{Class: "RuntimeEnvSetupError", Function: "target", Message: "no such package"}, nil},
-		"a dead actor":         {rayException("ActorDiedError", map[string]any{"error_msg": "it was killed"}), ray.RemoteError{}, ray.ErrActorDied},
-		"an actor of no node":  {rayException("ActorUnschedulableError", nil, "no such node"), ray.RemoteError{}, ray.ErrActorDied},
-		"a busy actor":         {rayException("ActorUnavailableError", map[string]any{"error_msg": "it restarts"}), ray.RemoteError{}, ray.ErrActorUnavailable},
-		"an actor of old Rays": {rayException("RayActorError", nil, "id", "gone"), ray.RemoteError{}, ray.ErrActorDied},
+		"a class of the user":  {dynamic("Custom", "a", 2), ray.TaskError{Class: "Custom", Function: "target", Message: "('a', 2)"}, nil},
+		"a key":                {builtin("KeyError", "k"), ray.TaskError{Class: "KeyError", Function: "target", Message: "'k'"}, nil},
+		"a file":               {builtin("OSError", 2, "No such file", "/x"), ray.TaskError{Class: "OSError", Function: "target", Message: "[Errno 2] No such file: '/x'"}, nil},
+		"no text":              {builtin("ValueError"), ray.TaskError{Class: "ValueError", Function: "target"}, nil},
+		"a runtime env":        {rayException("RuntimeEnvSetupError", map[string]any{"error_message": "no such package"}), ray.TaskError{}, ray.ErrRuntimeEnvSetup},
+		"a dead actor":         {rayException("ActorDiedError", map[string]any{"error_msg": "it was killed"}), ray.TaskError{}, ray.ErrActorDied},
+		"an actor of no node":  {rayException("ActorUnschedulableError", nil, "no such node"), ray.TaskError{}, ray.ErrActorDied},
+		"a busy actor":         {rayException("ActorUnavailableError", map[string]any{"error_msg": "it restarts"}), ray.TaskError{}, ray.ErrActorUnavailable},
+		"an actor of old Rays": {rayException("RayActorError", nil, "id", "gone"), ray.TaskError{}, ray.ErrActorDied},
 	}
 }
 
@@ -93,12 +93,12 @@ func TestExceptionsBecomeErrors(t *testing.T) {
 	for name, c := range exceptions() {
 		err := ray.FailureOf("target", pickled(t, c.value))
 		if c.is != nil {
-			if !errors.Is(err, c.is) || ray.SentOf(err) != ray.SentMaybe || !strings.Contains(err.Error(), "target") {
+			if !errors.Is(err, c.is) || ray.SentOf(err) == ray.SentYes || !strings.Contains(err.Error(), "target") {
 				t.Errorf("%s: %v", name, err)
 			}
 			continue
 		}
-		if remote, ok := errors.AsType[*ray.RemoteError](err); !ok || *remote != c.want {
+		if remote, ok := errors.AsType[*ray.TaskError](err); !ok || *remote != c.want {
 			t.Errorf("%s: %+v, want %+v", name, remote, c.want)
 		}
 	}

@@ -66,35 +66,45 @@ func exceptionOf(target string, v any) error {
 	if !ok || e.module != rayErrors && !strings.HasPrefix(e.class, "RayTaskError(") {
 		return nil
 	}
-	switch e.class {
-	case "RayTaskError":
-		return e.taskError(target)
-	case "ActorDiedError", "RayActorError", "ActorUnschedulableError", "ActorPlacementGroupRemoved":
-		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("%w: %s", ErrActorDied, e.text())}
-	case "ActorUnavailableError":
-		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("%w: %s", ErrActorUnavailable, e.text())}
+	switch {
+	case e.class == "RayTaskError":
+		return e.taskError(target, 0)
+	case e.isSystem():
+		return &CallError{Target: target, Sent: conditionOf(e.class).sent, Err: &SystemError{Class: e.class, Message: e.text()}}
 	}
-	return e.remote(target)
+	return e.remote(target, 0)
 }
 
-// remote is e as the error of the call that raised it.
-func (e exception) remote(target string) *RemoteError {
+// isSystem reports whether Ray itself raised e. The other classes of its module stand for exceptions of the called code.
+func (e exception) isSystem() bool {
+	switch e.class {
+	case "RayTaskError", "RayError", "UserCodeException", "CrossLanguageError", "UnserializableException":
+		return false
+	}
+	return e.module == rayErrors && !strings.HasPrefix(e.class, "RayTaskError(")
+}
+
+// maxCauses bounds how many failures behind a failure are told.
+const maxCauses = 8
+
+// remote is e as the error of the call that raised it; depth counts the failures before it.
+func (e exception) remote(target string, depth int) *TaskError {
 	// RayTaskError(ValueError) is made on the fly as a subclass of both, with the ValueError as its argument.
-	if strings.HasPrefix(e.class, "RayTaskError(") && len(e.args) == 1 {
+	if strings.HasPrefix(e.class, "RayTaskError(") && len(e.args) == 1 && depth < maxCauses {
 		if cause, ok := asException(e.args[0]); ok {
-			return cause.remote(target)
+			return cause.remote(target, depth+1)
 		}
 	}
 	class := e.class
 	if i := strings.LastIndexByte(class, '.'); i >= 0 {
 		class = class[i+1:]
 	}
-	return &RemoteError{Class: class, Function: target, Message: e.text()}
+	return &TaskError{Class: class, Function: target, Message: e.text()}
 }
 
 // taskError reads a RayTaskError: by its attributes, or by the arguments of its constructor
 // (function_name, traceback_str, cause, proctitle, pid, ip).
-func (e exception) taskError(target string) *RemoteError {
+func (e exception) taskError(target string, depth int) *TaskError {
 	field := func(name string, position int) any {
 		if v, ok := e.state.Get(name); ok {
 			return v
@@ -104,7 +114,7 @@ func (e exception) taskError(target string) *RemoteError {
 		}
 		return nil
 	}
-	out := &RemoteError{Class: "Exception", Function: target}
+	out := &TaskError{Class: "Exception", Function: target}
 	if name, ok := field("function_name", 0).(string); ok && name != "" {
 		out.Function = name
 	}
@@ -113,18 +123,29 @@ func (e exception) taskError(target string) *RemoteError {
 	if pid, ok := field("pid", 4).(int64); ok {
 		out.PID = int(pid)
 	}
-	if cause, ok := asException(field("cause", 2)); ok {
-		remote := cause.remote(target)
+	out.IP, _ = field("ip", 5).(string)
+	cause, ok := asException(field("cause", 2))
+	switch {
+	case ok && cause.module == rayErrors && cause.class == "RayTaskError" && depth < maxCauses:
+		inner := cause.taskError(target, depth+1)
+		out.Class, out.Message, out.Cause = inner.Class, inner.Message, inner
+	case ok && cause.isSystem():
+		out.Class, out.Message = cause.class, cause.text()
+		out.Cause = &SystemError{Class: out.Class, Message: out.Message}
+	case ok:
+		remote := cause.remote(target, depth)
 		out.Class, out.Message = remote.Class, remote.Message
-	} else if class, text, ok := strings.Cut(lastLine(out.Traceback), ": "); ok {
-		out.Class, out.Message = class[strings.LastIndexByte(class, '.')+1:], text
+	default:
+		if class, text, ok := strings.Cut(lastLine(out.Traceback), ": "); ok {
+			out.Class, out.Message = class[strings.LastIndexByte(class, '.')+1:], text
+		}
 	}
 	return out
 }
 
 // text is what Python's str would give, as far as it can be known from outside.
 func (e exception) text() string {
-	for _, name := range []string{"error_msg", "error_message", "_original_stack_trace"} {
+	for _, name := range []string{"error_msg", "error_message", "message", "_original_stack_trace"} {
 		if v, ok := e.state.Get(name); ok {
 			if s, ok := v.(string); ok {
 				return colours.ReplaceAllString(s, "")
@@ -203,7 +224,7 @@ func failureOf(target string, data []byte) error {
 			return failure
 		}
 		if e, ok := asException(v); ok {
-			return e.remote(target)
+			return e.remote(target, 0)
 		}
 	}
 	return nil
@@ -214,7 +235,7 @@ func refusalOf(target string, data []byte) error {
 	if err := failureOf(target, data); err != nil {
 		return err
 	}
-	return &RemoteError{Class: "Exception", Function: target, Message: fmt.Sprintf("an exception of %d bytes that cannot be read", len(data))}
+	return &TaskError{Class: "Exception", Function: target, Message: fmt.Sprintf("an exception of %d bytes that cannot be read", len(data))}
 }
 
 // decodePickledError reads a pickled exception of the cluster; nil if data is none.
@@ -222,7 +243,7 @@ func decodePickledError(data []byte) error { return failureOf("the called code",
 
 // asNotFound turns what Ray says about an unknown name into ErrActorNotFound.
 func asNotFound(err error) error {
-	remote, ok := errors.AsType[*RemoteError](err)
+	remote, ok := errors.AsType[*TaskError](err)
 	if ok && remote.Class == "ValueError" && strings.Contains(remote.Message, "Failed to look up actor") {
 		return &CallError{Target: remote.Function, Sent: SentYes, Err: ErrActorNotFound}
 	}
@@ -232,7 +253,7 @@ func asNotFound(err error) error {
 // asNoSuchMethod turns what Ray says about an unknown method into ErrNoSuchMethod. The handle refuses the name, so that
 // the actor does not see the call.
 func asNoSuchMethod(err error) error {
-	remote, ok := errors.AsType[*RemoteError](err)
+	remote, ok := errors.AsType[*TaskError](err)
 	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "has no attribute") {
 		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrNoSuchMethod, remote.Message)}
 	}
