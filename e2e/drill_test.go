@@ -119,9 +119,7 @@ func TestDrillKillsUnderLoad(t *testing.T) {
 		t.Error("no call succeeded: the drill proves nothing")
 	}
 	for _, organ := range organism.DefaultConfig().Organs {
-		if _, err := org.Execute(t.Context(), organ.ID, organism.Task{}); err != nil {
-			t.Errorf("after the drill, %s: %v", organ.ID, err)
-		}
+		worksAgain(t, org, organ.ID)
 	}
 	eventually(t, 60*time.Second, "the same actors run as before", func() error {
 		if now := ids(t, conn, namespace); fmt.Sprint(now) != fmt.Sprint(before) {

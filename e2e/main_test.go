@@ -245,6 +245,22 @@ func running(t *testing.T, conn *connector.Connector, config organism.Config, op
 	return org
 }
 
+// worksAgain waits until an organ executes a task again after processes were killed, and returns the execution. For a
+// while calls may still end with a process that went away, also as ones that may have run; an error of another kind fails
+// the test.
+func worksAgain(t *testing.T, org *organism.Organism, organ string) organism.Execution {
+	t.Helper()
+	var e organism.Execution
+	eventually(t, 60*time.Second, organ+" executes tasks again", func() (err error) {
+		e, err = org.Execute(t.Context(), organ, organism.Task{})
+		if err != nil && !errors.Is(err, ray.ErrActorUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("%s: %v", organ, err)
+		}
+		return err
+	})
+	return e
+}
+
 // removeActors ends every named actor of the connection's namespace, so that tests do not pile processes up.
 func removeActors(t *testing.T, conn *connector.Connector) {
 	t.Helper()
