@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/seedcore/seedcore/connector"
@@ -13,28 +11,108 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// statusOf is the one place that turns an error into a status code.
-func statusOf(err error) int {
-	var remote *ray.TaskError
-	switch {
-	case errors.Is(err, organism.ErrUnknownOrgan), errors.Is(err, ray.ErrActorNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, organism.ErrArgument), errors.Is(err, ray.ErrUnsupportedValue) && ray.SentOf(err) == ray.SentNo:
-		return http.StatusBadRequest
-	case errors.Is(err, organism.ErrNameTaken):
-		return http.StatusConflict
-	case errors.As(err, &remote):
-		return http.StatusInternalServerError
-	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusGatewayTimeout
-	case errors.Is(err, organism.ErrNotReady), errors.Is(err, connector.ErrNotConnected), errors.Is(err, connector.ErrClosed),
-		errors.Is(err, ray.ErrSessionLost), errors.Is(err, ray.ErrActorUnavailable), errors.Is(err, ray.ErrActorDied),
-		errors.Is(err, ray.ErrOverloaded), errors.Is(err, ray.ErrUnreachable), errors.Is(err, organism.ErrNoAgents),
-		errors.Is(err, organism.ErrNoGCS), errors.Is(err, ray.ErrGCSUnavailable), errors.Is(err, ray.ErrClusterReplaced):
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
+// statusClientGone is what a request counts as whose client did not wait for the answer. Nobody reads it; it keeps such
+// requests apart from failures of ours.
+const statusClientGone = 499
+
+var (
+	// errAgentMissing: an agent that is configured does not run. That is the organism's trouble, not the client's.
+	errAgentMissing = errors.New("server: an agent of this organ does not run")
+	// errResult: the task ran, and what it returned has no JSON form.
+	errResult = errors.New("server: the result has no JSON form")
+)
+
+// statuses is the one table that turns a failure into a status code: the first line counts whose cause is in the chain
+// of the error. What no line names is a defect or something new, 500, and is logged.
+var statuses = []struct {
+	cause  error
+	status int
+	known  func(error) bool // narrows the line; nil: always
+}{
+	{cause: errResult, status: http.StatusInternalServerError},
+
+	// The request is wrong: nothing was sent.
+	{cause: organism.ErrArgument, status: http.StatusBadRequest},
+	{cause: organism.ErrTask, status: http.StatusBadRequest},
+	{cause: ray.ErrUnsupportedValue, status: http.StatusBadRequest, known: unsent},
+	// The agent did what it could: it returned something that cannot travel.
+	{cause: ray.ErrUnsupportedValue, status: http.StatusInternalServerError},
+
+	// The organism is not what it is configured to be.
+	{cause: errAgentMissing, status: http.StatusServiceUnavailable},
+
+	// What the request names is not there, or is something else.
+	{cause: organism.ErrUnknownOrgan, status: http.StatusNotFound},
+	{cause: ray.ErrActorNotFound, status: http.StatusNotFound},
+	{cause: ray.ErrNoSuchMethod, status: http.StatusNotFound},
+	{cause: organism.ErrNameTaken, status: http.StatusConflict},
+	{cause: ray.ErrActorExists, status: http.StatusConflict},
+
+	// Ray or the organism is not there at the moment; also when that showed by a question that got no answer in time.
+	{cause: organism.ErrNotReady, status: http.StatusServiceUnavailable},
+	{cause: organism.ErrNoAgents, status: http.StatusServiceUnavailable},
+	{cause: organism.ErrNoGCS, status: http.StatusServiceUnavailable},
+	{cause: connector.ErrNotConnected, status: http.StatusServiceUnavailable},
+	{cause: connector.ErrClosed, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrClosed, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrSessionLost, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrStaleSession, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrNoClientServer, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrGCSUnavailable, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrClusterReplaced, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrActorUnavailable, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrActorDied, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrUnreachable, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrOverloaded, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrUnsupportedVersion, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrWorkerCrashed, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrNodeDied, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrOutOfMemory, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrObjectStoreFull, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrObjectLost, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrRuntimeEnvSetup, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrUnschedulable, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrTaskCancelled, status: http.StatusServiceUnavailable},
+
+	// The task did not end in its time.
+	{cause: ray.ErrGetTimeout, status: http.StatusGatewayTimeout},
+	{cause: context.DeadlineExceeded, status: http.StatusGatewayTimeout},
+	// This process gave it up, since it ends.
+	{cause: context.Canceled, status: http.StatusServiceUnavailable},
+}
+
+func unsent(err error) bool { return ray.SentOf(err) == ray.SentNo }
+
+// statusOf returns the status code for err, and whether it is one that was to be expected.
+func statusOf(err error) (status int, expected bool) {
+	if _, ok := errors.AsType[*ray.TaskError](err); ok {
+		return http.StatusInternalServerError, true // the agent's own failure, told in full to whom it concerns
 	}
+	for _, line := range statuses {
+		if errors.Is(err, line.cause) && (line.known == nil || line.known(err)) {
+			return line.status, true
+		}
+	}
+	return http.StatusInternalServerError, false
+}
+
+// sent tells whether a task that failed may have run: "no", "maybe" or "yes" where that is known, else "".
+func sent(err error) string {
+	if call, ok := errors.AsType[*ray.CallError](err); ok {
+		return call.Sent.String()
+	}
+	if s := ray.SentOf(err); s != ray.SentMaybe { // which stands for what is not known, too
+		return s.String()
+	}
+	for _, before := range []error{
+		organism.ErrUnknownOrgan, organism.ErrNotReady, organism.ErrNoAgents, organism.ErrNoGCS, organism.ErrTask, organism.ErrArgument,
+		connector.ErrNotConnected, connector.ErrClosed,
+	} {
+		if errors.Is(err, before) {
+			return ray.SentNo.String()
+		}
+	}
+	return ""
 }
 
 // failure is the body of a failed request. The Python server named the text "error" in one group of routes and
@@ -46,7 +124,7 @@ type failure struct {
 	OrganID string `json:"organ_id,omitempty"`
 	// Cause says more where the text is fixed.
 	Cause string `json:"cause,omitempty"`
-	// Sent tells whether the task may have run: no, maybe or yes.
+	// Sent tells whether the task may have run: no, maybe or yes; left out where that is not known.
 	Sent string `json:"sent,omitempty"`
 }
 
@@ -62,8 +140,15 @@ func text(err error, organID string) string {
 	}
 }
 
-func (s *Server) fail(w http.ResponseWriter, err error, body failure) {
-	status := statusOf(err)
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error, body failure) {
+	status, expected := statusOf(err)
+	switch {
+	case r.Context().Err() != nil: // whatever happened, it happened since the client left
+		s.reply(w, statusClientGone, body)
+		return
+	case !expected:
+		s.log.Error("a request failed for a reason that has no status code of its own", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
 	if s.cfg.CompatStatus {
 		status = http.StatusOK
 	}
@@ -71,44 +156,4 @@ func (s *Server) fail(w http.ResponseWriter, err error, body failure) {
 		body.Cause = err.Error()
 	}
 	s.reply(w, status, body)
-}
-
-// invalidBody is one entry of a 422 answer, in the form of the Python server's validator.
-type invalidBody struct {
-	Type  string   `json:"type"`
-	Loc   []string `json:"loc"`
-	Msg   string   `json:"msg"`
-	Input any      `json:"input"`
-}
-
-// decode reads a JSON object from the request into v. It answers by itself, and returns false, when that is not possible:
-// 413 for a body above the limit, 422 for anything that is not an object of the wanted form.
-func (s *Server) decode(w http.ResponseWriter, r *http.Request, v any) bool {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		s.reply(w, http.StatusRequestEntityTooLarge, detail{fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit)})
-		return false
-	}
-	if err != nil {
-		s.reply(w, http.StatusBadRequest, detail{"the body could not be read: " + err.Error()})
-		return false
-	}
-	if len(data) == 0 {
-		s.reply(w, http.StatusUnprocessableEntity, detail{[]invalidBody{{"missing", []string{"body"}, "Field required", nil}}})
-		return false
-	}
-	err = json.Unmarshal(data, v)
-	if err == nil {
-		return true
-	}
-	problem := invalidBody{Type: "json_invalid", Loc: []string{"body"}, Msg: err.Error()}
-	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		problem.Type = "dict_type"
-		problem.Msg = fmt.Sprintf("Input should be a %s, not a %s", mismatch.Type, mismatch.Value)
-		if mismatch.Field != "" {
-			problem.Loc = append(problem.Loc, mismatch.Field)
-		}
-	}
-	s.reply(w, http.StatusUnprocessableEntity, detail{[]invalidBody{problem}})
-	return false
 }

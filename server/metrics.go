@@ -2,9 +2,6 @@ package server
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -19,6 +16,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	panics   *prometheus.CounterVec
 }
 
 func newMetrics(conn *connector.Connector, org *organism.Organism) *metrics {
@@ -30,36 +28,17 @@ func newMetrics(conn *connector.Connector, org *organism.Organism) *metrics {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "api_request_duration_seconds", Help: "Time to answer a request, by route and method.",
 		}, []string{"endpoint", "method"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "seedcore_http_panics_total", Help: "Panics of request handlers, by route and method: each is a defect, and is in the log with its stack.",
+		}, []string{"endpoint", "method"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.duration, m.panics, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &connectionCollector{conn: conn, organism: org})
 	return m
 }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
-}
-
-// observe counts the requests of one route. The pattern "METHOD /path" is the label, so that ids do not make series.
-func (m *metrics) observe(pattern string, handle http.HandlerFunc) http.Handler {
-	method, endpoint, _ := strings.Cut(pattern, " ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		handle(sw, r)
-		m.duration.WithLabelValues(endpoint, method).Observe(time.Since(start).Seconds())
-		m.requests.WithLabelValues(endpoint, method, strconv.Itoa(sw.status)).Inc()
-	})
-}
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
 }
 
 // connectionCollector reads the connection and the organism when they are scraped.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,8 +17,13 @@ import (
 const DefaultListen = "127.0.0.1:8002"
 
 const (
-	// maxBody bounds a request's body in bytes.
-	maxBody = 8 << 20
+	// headerTimeout and bodyTimeout bound how long a client may take to send a request's header, and all of it. Neither
+	// counts the time that the request then takes.
+	headerTimeout, bodyTimeout = 10 * time.Second, 30 * time.Second
+	// writeTimeout bounds how long a client may take to receive an answer.
+	writeTimeout = 30 * time.Second
+	// idleTimeout is how long a connection is kept for the next request.
+	idleTimeout = 2 * time.Minute
 	// drainTimeout is how long requests under way may take once the server is asked to stop.
 	drainTimeout = 10 * time.Second
 	// statusTimeout bounds the questions to the cluster that one status request asks.
@@ -82,8 +86,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	srv := &http.Server{
 		Handler:           s.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
@@ -119,52 +124,7 @@ func (s *Server) Handler() http.Handler {
 		"POST /tier0/agents/{agent_id}/execute": s.executeOnAgent,
 		"GET /metrics":                          s.metrics.handler().ServeHTTP,
 	} {
-		mux.Handle(pattern, s.metrics.observe(pattern, handle))
+		mux.Handle(pattern, s.route(pattern, handle))
 	}
 	return withJSONErrors(mux)
 }
-
-// reply writes a value as compact JSON.
-func (s *Server) reply(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"success":false,"error":"the result has no JSON form"}`)
-		s.log.Warn("a result has no JSON form", "error", err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	if _, err := w.Write(append(body, '\n')); err != nil {
-		s.log.Debug("the client went away", "error", err)
-	}
-}
-
-// detail is the body of an answer that no handler gave, in the form that clients of the Python server know.
-type detail struct {
-	Detail any `json:"detail"`
-}
-
-// withJSONErrors gives the router's own refusals (unknown path, wrong method) a JSON body.
-func withJSONErrors(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		refusal := &refusalWriter{ResponseWriter: w}
-		mux.ServeHTTP(refusal, r)
-		body, _ := json.Marshal(detail{http.StatusText(refusal.status)}) //nolint:errchkjson // a string always has a form
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Del("X-Content-Type-Options")
-		w.WriteHeader(refusal.status)
-		_, _ = w.Write(append(body, '\n')) // the client went away: nobody is left to tell
-	})
-}
-
-// refusalWriter keeps the status and headers that the router chose and drops its text.
-type refusalWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *refusalWriter) WriteHeader(status int)         { w.status = status }
-func (w *refusalWriter) Write(text []byte) (int, error) { return len(text), nil }

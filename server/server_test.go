@@ -17,7 +17,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // unconnected is the API of a process whose Ray is not there.
-func unconnected(t *testing.T, cfg server.Config) http.Handler {
+func unconnected(t testing.TB, cfg server.Config) http.Handler {
+	t.Helper()
+	return newServer(t, cfg).Handler()
+}
+
+func newServer(t testing.TB, cfg server.Config) *server.Server {
 	t.Helper()
 	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:1"})
 	if err != nil {
@@ -27,7 +32,7 @@ func unconnected(t *testing.T, cfg server.Config) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server.New(conn, org, cfg).Handler()
+	return server.New(conn, org, cfg)
 }
 
 func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) {
@@ -69,26 +74,6 @@ func TestAnswersWithoutRay(t *testing.T) {
 		if code != c.code || !strings.Contains(body, c.contains) {
 			t.Errorf("%s %s: %d %s; want %d with %s", c.method, c.path, code, body, c.code, c.contains)
 		}
-	}
-}
-
-func TestUnusableBodies(t *testing.T) {
-	h := unconnected(t, server.Config{})
-	for body, want := range map[string]string{
-		"":                      `"type":"missing"`,
-		"{":                     `"type":"json_invalid"`,
-		"[]":                    `"type":"dict_type","loc":["body"]`,
-		`{"task_data":[1]}`:     `"loc":["body","task_data"]`,
-		`{"task_data":{}} tail`: `"type":"json_invalid"`,
-	} {
-		code, got := ask(t, h, "POST", "/organism/execute/cognitive_organ_1", body)
-		if code != http.StatusUnprocessableEntity || !strings.Contains(got, want) {
-			t.Errorf("body %q: %d %s", body, code, got)
-		}
-	}
-	large := `{"task_data":{"x":"` + strings.Repeat("y", 9<<20) + `"}}`
-	if code, got := ask(t, h, "POST", "/organism/execute/cognitive_organ_1", large); code != http.StatusRequestEntityTooLarge {
-		t.Errorf("a body of %d bytes: %d %s", len(large), code, got)
 	}
 }
 

@@ -148,7 +148,7 @@ func newOrganReport(r organism.OrganReport) organReport {
 func (s *Server) organismStatus(w http.ResponseWriter, r *http.Request) {
 	reports, err := s.organism.Status(r.Context())
 	if err != nil {
-		s.fail(w, err, failure{Error: text(err, "")})
+		s.fail(w, r, err, failure{Error: text(err, "")})
 		return
 	}
 	data := make([]organReport, len(reports))
@@ -173,7 +173,7 @@ type summary struct {
 func (s *Server) organismSummary(w http.ResponseWriter, r *http.Request) {
 	reports, err := s.organism.Status(r.Context())
 	if err != nil {
-		s.fail(w, err, failure{Error: text(err, "")})
+		s.fail(w, r, err, failure{Error: text(err, "")})
 		return
 	}
 	health := s.organism.Health()

@@ -3,18 +3,16 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 
 	"github.com/seedcore/seedcore/organism"
 	"github.com/seedcore/seedcore/ray"
 )
-
-// taskRequest is the body of every execute route. Unknown keys are ignored.
-type taskRequest struct {
-	TaskData organism.Task `json:"task_data"`
-}
 
 // execution is the answer of a task that ran.
 type execution struct {
@@ -23,50 +21,83 @@ type execution struct {
 	OrganID string     `json:"organ_id,omitempty"`
 }
 
-func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
-	var req taskRequest
-	if !s.decode(w, r, &req) {
-		return
+// task reads the task of a request. It answers by itself, and returns false, when there is none that an agent can run.
+func (s *Server) task(w http.ResponseWriter, r *http.Request, refuse func(error)) (task organism.Task, ok bool) {
+	if !s.body(w, r, func(o *object) { task = o.mapping("task_data") }) {
+		return nil, false
 	}
+	// What every agent refuses is refused here, before it is sent.
+	_, typeErr := task.Type()
+	_, complexityErr := task.Complexity()
+	if err := errors.Join(typeErr, complexityErr); err != nil {
+		refuse(err)
+		return nil, false
+	}
+	return task, true
+}
+
+func (s *Server) execute(w http.ResponseWriter, r *http.Request) {
 	organID := r.PathValue("organ_id")
-	e, err := s.organism.Execute(r.Context(), organID, req.TaskData)
-	s.replyOrgan(w, organID, e, err)
+	s.executeInOrgan(w, r, organID, func(task organism.Task) (organism.Execution, error) {
+		return s.organism.Execute(r.Context(), organID, task)
+	})
 }
 
 func (s *Server) executeRandom(w http.ResponseWriter, r *http.Request) {
-	var req taskRequest
-	if !s.decode(w, r, &req) {
-		return
-	}
-	e, err := s.organism.ExecuteRandom(r.Context(), req.TaskData)
-	s.replyOrgan(w, e.OrganID, e, err)
+	s.executeInOrgan(w, r, "", func(task organism.Task) (organism.Execution, error) {
+		return s.organism.ExecuteRandom(r.Context(), task)
+	})
 }
 
-func (s *Server) replyOrgan(w http.ResponseWriter, organID string, e organism.Execution, err error) {
-	if err != nil {
-		s.fail(w, err, failure{Error: text(err, organID), OrganID: organID, Sent: ray.SentOf(err).String()})
+func (s *Server) executeInOrgan(w http.ResponseWriter, r *http.Request, organID string, run func(organism.Task) (organism.Execution, error)) {
+	refuse := func(err error) {
+		s.fail(w, r, err, failure{Error: text(err, organID), OrganID: organID, Sent: sent(err)})
+	}
+	task, ok := s.task(w, r, refuse)
+	if !ok {
 		return
 	}
-	s.reply(w, http.StatusOK, execution{Success: true, Result: e.Result, OrganID: e.OrganID})
+	e, err := run(task)
+	if organID == "" {
+		organID = e.OrganID // the one that was chosen
+	}
+	if errors.Is(err, ray.ErrActorNotFound) {
+		err = fmt.Errorf("%w: %w", errAgentMissing, err)
+	}
+	if err != nil {
+		refuse(err)
+		return
+	}
+	s.replyResult(w, execution{Success: true, Result: e.Result, OrganID: e.OrganID}, refuse)
 }
 
 func (s *Server) executeOnAgent(w http.ResponseWriter, r *http.Request) {
-	var req taskRequest
-	if !s.decode(w, r, &req) {
+	refuse := func(err error) { s.fail(w, r, err, failure{Message: text(err, ""), Sent: sent(err)}) }
+	task, ok := s.task(w, r, refuse)
+	if !ok {
 		return
 	}
-	e, err := s.organism.ExecuteOnAgent(r.Context(), r.PathValue("agent_id"), req.TaskData)
+	e, err := s.organism.ExecuteOnAgent(r.Context(), r.PathValue("agent_id"), task)
 	if err != nil {
-		s.fail(w, err, failure{Message: text(err, ""), Sent: ray.SentOf(err).String()})
+		refuse(err)
 		return
 	}
-	s.reply(w, http.StatusOK, execution{Success: true, Result: e.Result})
+	s.replyResult(w, execution{Success: true, Result: e.Result}, refuse)
+}
+
+// replyResult answers with what a task returned. JSON cannot say everything that an agent can return.
+func (s *Server) replyResult(w http.ResponseWriter, e execution, refuse func(error)) {
+	if err := e.Result.check(); err != nil {
+		refuse(&ray.CallError{Target: "result", Sent: ray.SentYes, Err: err})
+		return
+	}
+	s.reply(w, http.StatusOK, e)
 }
 
 func (s *Server) agents(w http.ResponseWriter, r *http.Request) {
 	agents, err := s.organism.Agents(r.Context())
 	if err != nil {
-		s.fail(w, err, failure{Message: text(err, "")})
+		s.fail(w, r, err, failure{Message: text(err, "")})
 		return
 	}
 	ids := make([]string, len(agents))
@@ -81,39 +112,42 @@ func (s *Server) agents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) createAgent(w http.ResponseWriter, r *http.Request) {
-	var req struct {
-		AgentID   string         `json:"agent_id"`
-		RoleProbs map[string]any `json:"role_probs"`
-	}
-	if !s.decode(w, r, &req) {
+	var id string
+	var probs map[string]any
+	if !s.body(w, r, func(o *object) {
+		id = o.text("agent_id")
+		if o.fields["role_probs"] != nil {
+			probs = o.mapping("role_probs")
+		}
+	}) {
 		return
 	}
-	if req.AgentID == "" {
-		s.fail(w, organism.ErrArgument, failure{Message: "agent_id is required"})
+	if id == "" {
+		s.fail(w, r, organism.ErrArgument, failure{Message: "agent_id is required"})
 		return
 	}
 	var roles organism.RoleProbs
-	if req.RoleProbs != nil {
+	if probs != nil {
 		var err error
-		if roles, err = organism.ParseRoleProbs(req.RoleProbs); err != nil {
-			s.fail(w, organism.ErrArgument, failure{Message: "role_probs: " + err.Error()})
+		if roles, err = organism.ParseRoleProbs(probs); err != nil {
+			s.fail(w, r, organism.ErrArgument, failure{Message: "role_probs: " + err.Error()})
 			return
 		}
 	}
-	created, err := s.organism.CreateAgent(r.Context(), req.AgentID, roles)
+	created, err := s.organism.CreateAgent(r.Context(), id, roles)
 	if err != nil {
-		s.fail(w, err, failure{Message: text(err, "")})
+		s.fail(w, r, err, failure{Message: text(err, "")})
 		return
 	}
-	message := "Agent " + req.AgentID + " created"
+	message := "Agent " + id + " created"
 	if !created {
-		message = "Agent " + req.AgentID + " already runs and was adopted"
+		message = "Agent " + id + " already runs and was adopted"
 	}
 	s.reply(w, http.StatusOK, struct {
 		Success bool   `json:"success"`
 		AgentID string `json:"agent_id"`
 		Message string `json:"message"`
-	}{true, req.AgentID, message})
+	}{true, id, message})
 }
 
 // taskResult is what an agent returned. Its JSON has the keys of a task's result first, in the order that people know
@@ -153,4 +187,29 @@ func (r taskResult) MarshalJSON() ([]byte, error) {
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil
+}
+
+// check finds what JSON has no form for, and says where it stands.
+func (r taskResult) check() error { return checkJSON(map[string]any(r), "result") }
+
+func checkJSON(value any, at string) error {
+	switch value := value.(type) {
+	case float64:
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			return fmt.Errorf("%w: %s is %v; the task ran, and its handler should return finite numbers", errResult, at, value)
+		}
+	case []any:
+		for i, item := range value {
+			if err := checkJSON(item, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for key, item := range value {
+			if err := checkJSON(item, at+"."+key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
