@@ -36,6 +36,8 @@ type Config struct {
 	// Within it a cut connection is resumed and every request still runs exactly once. Zero: DefaultReconnectGrace. It is
 	// no bound on how long a call may take.
 	ReconnectGrace time.Duration
+	// Credentials of the cluster; nil: plain text, no token. A token that would cross a network in clear text is warned of.
+	Credentials *Credentials
 	// Epoch numbers the sessions of whoever opens them; it appears in Info and in StaleSessionError, and means nothing to Ray.
 	Epoch uint64
 	// Logger receives cuts and resumptions of the connection. Nil: nothing is logged. Errors that are returned are not

@@ -267,6 +267,9 @@ func isTerminal(err error) bool {
 // describe makes the message of a status readable: Ray puts exceptions into it as base64 of a pickle.
 func describe(err error) error {
 	st, ok := status.FromError(err)
+	if ok && st.Code() == codes.Unauthenticated {
+		return fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+	}
 	if !ok || st.Code() != codes.Aborted {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -32,6 +31,8 @@ const DefaultGCSTimeout = 10 * time.Second
 type GCSOptions struct {
 	// ClusterID, when not empty, is the cluster (hex) that must answer; another one is ErrClusterReplaced.
 	ClusterID string
+	// Credentials of the cluster; nil: plain text, no token.
+	Credentials *Credentials
 }
 
 // GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there and needs no
@@ -40,28 +41,29 @@ type GCSOptions struct {
 // Every call carries the cluster's id, so that a GCS that was replaced behind the same address is noticed: calls then
 // fail with ErrClusterReplaced, and the connection is of no further use.
 type GCS struct {
-	address   string
-	clusterID []byte
-	version   string
-	conn      *grpc.ClientConn
-	actors    corepb.ActorInfoGcsServiceClient
-	nodes     corepb.NodeInfoGcsServiceClient
-	kv        corepb.InternalKVGcsServiceClient
+	address     string
+	credentials *Credentials
+	clusterID   []byte
+	version     string
+	conn        *grpc.ClientConn
+	actors      corepb.ActorInfoGcsServiceClient
+	nodes       corepb.NodeInfoGcsServiceClient
+	kv          corepb.InternalKVGcsServiceClient
 }
 
 // DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. It fails
 // when nothing answers before ctx ends, at the latest after DefaultGCSTimeout.
 func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
-	g := &GCS{address: address}
-	conn, err := grpc.NewClient("dns:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	g := &GCS{address: address, credentials: opts.Credentials}
+	secured, _ := opts.Credentials.DialOptions(address)
+	conn, err := grpc.NewClient("dns:///"+address, append(secured,
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 3 * time.Second,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(directMaxMessage)),
 		grpc.WithUnaryInterceptor(g.intercept),
-		grpc.WithDisableServiceConfig())
+		grpc.WithDisableServiceConfig())...)
 	if err != nil {
 		return nil, fmt.Errorf("ray: GCS address %q: %w", address, err)
 	}
@@ -110,6 +112,8 @@ func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	switch code := status.Code(err); {
+	case code == codes.Unauthenticated && strings.Contains(status.Convert(err).Message(), "AuthToken"):
+		return unauthenticated(g.credentials, err)
 	case code == codes.Unauthenticated && g.clusterID != nil:
 		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
 	case code == codes.Unavailable:

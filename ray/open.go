@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
@@ -50,6 +49,9 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultOpenTimeout)
 		defer cancel()
+	}
+	if _, warning := cfg.Credentials.DialOptions(cfg.Address); warning != "" {
+		cfg.Logger.Warn(warning)
 	}
 	pace := pacer{firstOpenPause, lastOpenPause}
 	for {
@@ -104,8 +106,8 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 func newSession(cfg Config) (*Session, error) {
 	// The pass-through resolver leaves names to the dialler, which asks for them at every connection: the address of a
 	// head that moved is found at once. gRPC's own resolver would ask at most every 30 s.
-	conn, err := grpc.NewClient("passthrough:///"+cfg.Address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	secured, _ := cfg.Credentials.DialOptions(cfg.Address)
+	conn, err := grpc.NewClient("passthrough:///"+cfg.Address, append(secured,
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
@@ -115,7 +117,7 @@ func newSession(cfg Config) (*Session, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(16<<20),
 		grpc.WithIdleTimeout(0), grpc.WithDisableServiceConfig(),
-	)
+	)...)
 	if err != nil {
 		return nil, err
 	}
@@ -155,15 +157,26 @@ func (s *Session) greet(ctx context.Context) error {
 	}
 	switch status.Code(err) {
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return fmt.Errorf("the server wants a token, which this package does not send yet: %w", err)
+		return unauthenticated(s.cfg.Credentials, err)
 	case codes.Unimplemented:
 		return fmt.Errorf("%w: a gRPC server of another kind is there; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
 			ErrNoClientServer, err)
 	case codes.Unavailable:
+		if s.cfg.Credentials == nil && strings.Contains(err.Error(), "error reading server preface") {
+			return fmt.Errorf("%w: it accepts connections and says nothing in clear text; the cluster may want TLS (RAY_USE_TLS): %w", ErrNoClientServer, err)
+		}
 		return fmt.Errorf("%w: check that the head node runs with a Ray Client server (ray start --head --ray-client-server-port=10001) and that the address is that port: %w",
 			ErrNoClientServer, err)
 	}
 	return fmt.Errorf("%w: %w", ErrNoClientServer, err)
+}
+
+// unauthenticated says what to do about a refusal.
+func unauthenticated(c *Credentials, err error) error {
+	if c.HasToken() {
+		return fmt.Errorf("%w: the cluster does not accept the token: %w", ErrUnauthenticated, err)
+	}
+	return fmt.Errorf("%w: the cluster wants a token and none was sent; set Config.Credentials (CredentialsFromEnv reads RAY_AUTH_TOKEN): %w", ErrUnauthenticated, err)
 }
 
 // introduce makes the server start its process for the session, and learns where the session is.

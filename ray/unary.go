@@ -79,6 +79,8 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 			// The server has no process for this client any more.
 			s.cancel(errLost(err))
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
+		case codes.Unauthenticated:
+			return nil, &CallError{Target: target, Sent: SentNo, Err: unauthenticated(s.cfg.Credentials, err)}
 		default:
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: err}
 		}

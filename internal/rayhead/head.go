@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 // Conditions that callers test for with errors.Is.
@@ -55,6 +57,9 @@ type Config struct {
 	// Env is added to the environment of every process of the head, as "KEY=value". Of this process's own environment
 	// the head inherits everything but the variables that start with RAY_.
 	Env []string
+	// Dial is how the head's servers are dialled to see whether they answer; empty: in plain text. A head whose Env asks for
+	// TLS or a token needs it.
+	Dial []grpc.DialOption
 	// Logger gets a line when the head is started, ready and stopped. Nil discards them.
 	Logger *slog.Logger
 	// Output gets what `ray start` prints, from one goroutine. It must not block for long; its errors are ignored.
@@ -76,6 +81,7 @@ type Head struct {
 	ports   Ports
 	nodeIP  string
 	logger  *slog.Logger
+	secured []grpc.DialOption
 
 	cmd       *exec.Cmd // the guard
 	stdin     io.WriteCloser

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func (h *Head) awaitSupervision(ctx context.Context) error {
 // awaitGCS waits until the GCS lists our node as alive. The node's name is unique: a GCS of another cluster that took
 // the port in between does not pass.
 func (h *Head) awaitGCS(ctx context.Context) error {
-	conn, err := dial(h.GCSAddress())
+	conn, err := dial(h.GCSAddress(), h.secured)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (h *Head) awaitGCS(ctx context.Context) error {
 }
 
 func (h *Head) awaitClientServer(ctx context.Context) error {
-	conn, err := dial(h.ClientAddress())
+	conn, err := dial(h.ClientAddress(), h.secured)
 	if err != nil {
 		return err
 	}
@@ -145,15 +146,17 @@ func (h *Head) endedEarly() error {
 	return err
 }
 
-func dial(address string) (*grpc.ClientConn, error) {
+func dial(address string, secured []grpc.DialOption) (*grpc.ClientConn, error) {
+	if len(secured) == 0 {
+		secured = []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	}
 	conn, err := grpc.NewClient(
-		"passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy(),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: pollInterval, Multiplier: 1.5, MaxDelay: time.Second},
-			MinConnectTimeout: attemptTimeout,
-		}),
+		"passthrough:///"+address, append(slices.Clone(secured),
+			grpc.WithNoProxy(),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: pollInterval, Multiplier: 1.5, MaxDelay: time.Second},
+				MinConnectTimeout: attemptTimeout,
+			}))...,
 	)
 	if err != nil {
 		return nil, fmt.Errorf("rayhead: %w", err)

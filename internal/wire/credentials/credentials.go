@@ -1,0 +1,104 @@
+// Package credentials is how a process proves to a Ray cluster who it is: a token, a TLS certificate, or both. Everything
+// that dials (sessions, the GCS, direct calls, workers) uses it, so that Ray's variables mean the same everywhere.
+package credentials
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// Credentials are what connections to one cluster carry. A nil *Credentials is valid: plain text, no token. It holds no
+// secret itself, so that printing it shows none. It must not be changed once it is in use.
+type Credentials struct {
+	// Token returns the token that is sent with every call; nil: none is sent. It is called for every call, from several
+	// goroutines, and must be quick. See StaticToken and TokenFile.
+	Token func() (string, error)
+	// TLS is used for every connection; nil: plain text. Ray's servers demand a certificate of the client as well.
+	TLS *tls.Config
+}
+
+// ErrToken means: there is no token where one was to be.
+var ErrToken = errors.New("ray: no authentication token")
+
+// StaticToken always returns the same token.
+func StaticToken(token string) func() (string, error) {
+	return func() (string, error) {
+		if token == "" {
+			return "", fmt.Errorf("%w: it is empty", ErrToken)
+		}
+		return token, nil
+	}
+}
+
+// DialOptions returns what a gRPC connection has to be made with. warning is not empty when tokens would cross a network in
+// clear text: it names the address, not the token.
+func (c *Credentials) DialOptions(address string) (options []grpc.DialOption, warning string) {
+	transport := insecure.NewCredentials()
+	if c != nil && c.TLS != nil {
+		transport = credentials.NewTLS(c.TLS.Clone())
+	}
+	options = []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	if c == nil || c.Token == nil {
+		return options, ""
+	}
+	options = append(options, grpc.WithPerRPCCredentials(bearer{c.Token}))
+	return options, c.warning(address)
+}
+
+// Authorize adds the token to a request to the dashboard.
+func (c *Credentials) Authorize(r *http.Request) error {
+	if c == nil || c.Token == nil {
+		return nil
+	}
+	token, err := c.Token()
+	if err != nil {
+		return err
+	}
+	r.Header.Set("X-Ray-Authorization", "Bearer "+token)
+	return nil
+}
+
+// HasToken reports whether calls carry a token.
+func (c *Credentials) HasToken() bool { return c != nil && c.Token != nil }
+
+func (c *Credentials) warning(address string) string {
+	if c.TLS != nil || isLoopback(address) {
+		return ""
+	}
+	return fmt.Sprintf("the authentication token is sent to %s in clear text; use TLS (RAY_USE_TLS), or a tunnel that ends at a loopback address", address)
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// bearer sends a token along with every call.
+type bearer struct{ token func() (string, error) }
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	token, err := b.token()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"authorization": "Bearer " + token}, nil
+}
+
+// RequireTransportSecurity is false: Ray's token mode is mostly used without TLS. DialOptions warns.
+func (bearer) RequireTransportSecurity() bool { return false }

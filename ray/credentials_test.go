@@ -1,0 +1,198 @@
+package ray_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// authority signs certificates for 127.0.0.1.
+type authority struct {
+	dir  string
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{dir: t.TempDir()}
+	a.key = newKey(t)
+	a.cert = &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	a.write(t, "ca.pem", "CERTIFICATE", a.sign(t, a.cert, a.key))
+	return a
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (a *authority) sign(t *testing.T, cert *x509.Certificate, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
+	t.Helper()
+	path := filepath.Join(a.dir, name)
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// files makes a certificate for servers and clients.
+func (a *authority) files(t *testing.T, name string, hosts ...string) ray.TLSFiles {
+	t.Helper()
+	key := newKey(t)
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ray.TLSFiles{
+		Cert: a.write(t, name+".pem", "CERTIFICATE", a.sign(t, cert, key)),
+		Key:  a.write(t, name+"-key.pem", "PRIVATE KEY", der), CA: filepath.Join(a.dir, "ca.pem"),
+	}
+}
+
+// A head that wants both a token and TLS: every way to come without is refused by name, and everything works with both.
+func TestTokenAndTLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a head of its own")
+	}
+	t.Parallel()
+	ctx := deadline(t)
+	const token = "only-for-this-test"
+	ours := newAuthority(t).files(t, "node", "ray.test")
+	vars := map[string]string{
+		"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USE_TLS": "1",
+		"RAY_TLS_SERVER_CERT": ours.Cert, "RAY_TLS_SERVER_KEY": ours.Key, "RAY_TLS_CA_CERT": ours.CA,
+	}
+	full, err := ray.CredentialsFromEnv(func(name string) string { return vars[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var environment []string
+	for name, value := range vars {
+		environment = append(environment, name+"="+value)
+	}
+	dial, _ := full.DialOptions("127.0.0.1:1")
+	head := raytest.NewHead(t, rayhead.Config{Env: environment, Dial: dial})
+
+	var log bytes.Buffer
+	config := func(c *ray.Credentials) ray.Config {
+		return ray.Config{Address: head.ClientAddress(), Namespace: "x", Credentials: c, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	}
+	tlsOf := func(f ray.TLSFiles) *ray.Credentials {
+		c, err := f.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &ray.Credentials{TLS: c, Token: ray.StaticToken(token)}
+	}
+	named := ours
+	named.ServerName = "another.test"
+	for name, c := range map[string]struct {
+		credentials *ray.Credentials
+		want        error
+	}{
+		"nothing":              {nil, ray.ErrNoClientServer},
+		"a token in the clear": {&ray.Credentials{Token: ray.StaticToken(token)}, ray.ErrNoClientServer},
+		"no token":             {&ray.Credentials{TLS: full.TLS}, ray.ErrUnauthenticated},
+		"another token":        {&ray.Credentials{TLS: full.TLS, Token: ray.StaticToken("wrong")}, ray.ErrUnauthenticated},
+		"a foreign authority":  {tlsOf(newAuthority(t).files(t, "stranger")), ray.ErrNoClientServer},
+		"another server name":  {tlsOf(named), ray.ErrNoClientServer},
+	} {
+		_, err := ray.Open(ctx, config(c.credentials))
+		if !errors.Is(err, c.want) || strings.Contains(fmt.Sprintf("%v %+v", err, err), token) {
+			t.Errorf("%s: %v", name, err)
+		}
+		gcs, err := ray.DialGCS(ctx, head.GCSAddress(), ray.GCSOptions{Credentials: c.credentials})
+		if err == nil {
+			t.Errorf("%s: the GCS let it in", name)
+			_ = gcs.Close()
+		}
+		if errors.Is(c.want, ray.ErrUnauthenticated) && !errors.Is(err, c.want) {
+			t.Errorf("%s at the GCS: %v", name, err)
+		}
+	}
+
+	// A file whose token is replaced while the program runs, and a server known by another name.
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("outdated")
+	named.ServerName = "ray.test"
+	rotated := tlsOf(named)
+	rotated.Token = ray.TokenFile(file)
+	if _, err := ray.Open(ctx, config(rotated)); !errors.Is(err, ray.ErrUnauthenticated) {
+		t.Errorf("an outdated token: %v", err)
+	}
+	write(token)
+	var s *ray.Session
+	waitFor(t, "the new token to be used", func() bool {
+		s, err = ray.Open(ctx, config(rotated))
+		return err == nil
+	})
+	defer closeSession(t, s)
+	gcs, err := ray.DialGCS(ctx, head.GCSAddress(), ray.GCSOptions{Credentials: rotated})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = gcs.Close() }()
+	if err := gcs.CheckAlive(ctx); err != nil {
+		t.Error(err)
+	}
+	// Every kind of request carries them: the data channel, unary ones, and those of the proxy before the session.
+	ref, err := s.Submit(ctx, ray.Function{Module: "textwrap", Name: "dedent"}, "  x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get(ctx, ref); v != "x" {
+		t.Errorf("%v, %v", v, err)
+	}
+	if err := second(s.KVPut(ctx, "x", "k", []byte("v"), true)); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(log.String(), token) || strings.Contains(fmt.Sprintf("%+v %+v", s, config(rotated)), token) {
+		t.Error("the token was printed")
+	}
+}
