@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/govalue"
 	"github.com/seedcore/seedcore/internal/wire/xlang"
 )
 
@@ -24,13 +25,9 @@ var positional = &corepb.TaskArg{Data: []byte("__RAY_DUMMY__"), Metadata: []byte
 func encodeArgs(args []any) ([]*corepb.TaskArg, error) {
 	out := make([]*corepb.TaskArg, 0, 2*len(args))
 	for i, v := range args {
-		switch v.(type) {
-		case *ObjectRef, *ActorHandle:
-			return nil, fmt.Errorf("%w: argument %d: a %T travels through the session only", ErrUnsupportedValue, i, v)
-		}
 		data, metadata, err := xlang.Encode(v)
 		if err != nil {
-			return nil, fmt.Errorf("%w: argument %d: %w", ErrUnsupportedValue, i, err)
+			return nil, fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+govalue.At(i), err))
 		}
 		out = append(out, positional, &corepb.TaskArg{Data: data, Metadata: metadata})
 	}

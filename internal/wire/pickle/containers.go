@@ -77,19 +77,28 @@ func (d *decoder) collect(op opcode) error {
 	}
 }
 
-// extend adds one value, or all above the mark, to the list, set or object below.
-func (d *decoder) extend(op opcode) error {
-	var vs []any
-	var err error
-	if op == opAppend {
-		vs, err = d.popN(1)
+// added returns what an opcode adds to the value below it: the n topmost values, or all above the mark for n = 0. They
+// alias the stack until the next push; whoever keeps them clears them.
+func (d *decoder) added(n int) (vs []any, target any, err error) {
+	if n > 0 {
+		vs, err = d.popN(n)
 	} else {
 		vs, err = d.popMark()
 	}
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	target, err := d.top()
+	target, err = d.top()
+	return vs, target, err
+}
+
+// extend adds one value, or all above the mark, to the list, set or object below.
+func (d *decoder) extend(op opcode) error {
+	n := 0
+	if op == opAppend {
+		n = 1
+	}
+	vs, target, err := d.added(n)
 	if err != nil {
 		return err
 	}
@@ -119,17 +128,11 @@ func mismatch(target any) error {
 
 // setItems adds one key and value, or all pairs above the mark, to the dict or object below.
 func (d *decoder) setItems(op opcode) error {
-	var vs []any
-	var err error
+	n := 0
 	if op == opSetItem {
-		vs, err = d.popN(2)
-	} else {
-		vs, err = d.popMark()
+		n = 2
 	}
-	if err != nil {
-		return err
-	}
-	target, err := d.top()
+	vs, target, err := d.added(n)
 	if err != nil {
 		return err
 	}

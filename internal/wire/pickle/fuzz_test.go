@@ -44,7 +44,7 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 			return
 		}
-		if _, err := pickle.Plain(v); err != nil && !errors.Is(err, pickle.ErrLimit) {
+		if _, err := pickle.Plain(v, 10_000_000); err != nil && !errors.Is(err, pickle.ErrLimit) {
 			t.Fatal(err)
 		}
 		first, err := pickle.Marshal(v)

@@ -131,7 +131,7 @@ func TestExpansionIsBounded(t *testing.T) {
 			continue
 		}
 		before := allocated()
-		if _, err := pickle.Plain(v); !errors.Is(err, pickle.ErrLimit) {
+		if _, err := pickle.Plain(v, 10_000_000); !errors.Is(err, pickle.ErrLimit) {
 			t.Errorf("%s: Plain: %v", name, err)
 		}
 		if n := allocated() - before; n > 1<<20 {

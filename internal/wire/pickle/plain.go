@@ -6,10 +6,11 @@ package pickle
 // in them.
 //
 // v itself is not changed. The result has no cycles and shares no container: what occurs twice in v is copied. Errors
-// wrap ErrLimit: a container holds itself, containers nest deeper than 200, or the copy would have more than 10,000,000
-// values (a small pickle can describe a huge value by repeating references). They come before anything is allocated.
-func Plain(v any) (any, error) {
-	c := counter{left: defaultMaxItems}
+// wrap ErrLimit: a container holds itself, containers nest deeper than 200, or the copy would have more than maxItems
+// values, in which each place that names a part counts. They come before anything is allocated. A small pickle can describe
+// a huge value by repeating references, so let maxItems follow from the length of the pickle.
+func Plain(v any, maxItems int) (any, error) {
+	c := counter{left: maxItems, limit: maxItems}
 	if err := c.count(v, 0); err != nil {
 		return nil, err
 	}
@@ -17,11 +18,11 @@ func Plain(v any) (any, error) {
 }
 
 // counter bounds what plain will make.
-type counter struct{ left int }
+type counter struct{ left, limit int }
 
 func (c *counter) count(v any, depth int) error {
 	if c.left--; c.left < 0 {
-		return tooMany(defaultMaxItems)
+		return tooMany(c.limit)
 	}
 	var parts []any
 	switch x := v.(type) {

@@ -26,7 +26,7 @@ func TestPlain(t *testing.T) {
 		"nil list":   {list((*pickle.List)(nil), (*pickle.Dict)(nil), (*pickle.ByteArray)(nil)), []any{nil, nil, nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := pickle.Plain(c.value)
+			got, err := pickle.Plain(c.value, 10_000_000)
 			if err != nil || !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got %#v, %v", got, err)
 			}
@@ -37,7 +37,7 @@ func TestPlain(t *testing.T) {
 func TestPlainLeavesItsInputAlone(t *testing.T) {
 	inner := list(int64(1))
 	v := list(inner, inner)
-	got, err := pickle.Plain(v)
+	got, err := pickle.Plain(v, 10_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,15 +56,15 @@ func TestPlainLimits(t *testing.T) {
 		}
 		return v
 	}
-	if _, err := pickle.Plain(wrap(200)); err != nil {
+	if _, err := pickle.Plain(wrap(200), 10_000_000); err != nil {
 		t.Errorf("200 levels: %v", err)
 	}
-	if _, err := pickle.Plain(wrap(201)); !errors.Is(err, pickle.ErrLimit) {
+	if _, err := pickle.Plain(wrap(201), 10_000_000); !errors.Is(err, pickle.ErrLimit) {
 		t.Errorf("201 levels: %v", err)
 	}
 	d := dict()
 	d.Items = items("self", pickle.Tuple{d})
-	if _, err := pickle.Plain(d); !errors.Is(err, pickle.ErrLimit) {
+	if _, err := pickle.Plain(d, 10_000_000); !errors.Is(err, pickle.ErrLimit) {
 		t.Errorf("a dict in itself: %v", err)
 	}
 }

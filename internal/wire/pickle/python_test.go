@@ -221,7 +221,7 @@ func TestCyclesEnd(t *testing.T) {
 			if _, err := pickle.Marshal(v); !errors.Is(err, pickle.ErrLimit) {
 				t.Errorf("Marshal: %v", err)
 			}
-			_, err = pickle.Plain(v)
+			_, err = pickle.Plain(v, 10_000_000)
 			if _, opaque := v.(*pickle.Object); opaque {
 				if err != nil {
 					t.Errorf("Plain of an object: %v", err)

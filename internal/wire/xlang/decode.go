@@ -1,14 +1,12 @@
 package xlang
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 
-	"github.com/vmihailenco/msgpack/v5"
-
+	"github.com/seedcore/seedcore/internal/wire/govalue"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
@@ -46,45 +44,14 @@ func Decode(data, metadata []byte) (any, error) {
 	}
 }
 
-// DecodeInto stores the value of data in what into points to: a *[]byte takes RAW, anything takes XLANG by the rules of
-// encoding/json for names. A value that does not fit is an error, and into may then be half filled.
+// DecodeInto stores the value of data in what into points to, by the rules of govalue.Store: a value that does not fit is
+// a *govalue.Error that wraps govalue.ErrMismatch, and into may then be half filled. Bytes in it alias data.
 func DecodeInto(data, metadata []byte, into any) error {
-	switch string(metadata) {
-	case MetadataRaw:
-		switch p := into.(type) {
-		case *[]byte:
-			*p = data
-		case *string:
-			*p = string(data)
-		case *any:
-			*p = data
-		default:
-			return fmt.Errorf("%w: bytes do not fit into %T", ErrUnsupported, into)
-		}
-		return nil
-	case MetadataXLang:
-		if p, ok := into.(*any); ok {
-			v, err := Decode(data, metadata)
-			*p = v
-			return err
-		}
-		body, _, err := split(data)
-		if err != nil {
-			return err
-		}
-		// The library trusts lengths and depth; walk the bytes once with our own bounds first.
-		if _, err := decodeAll(body, nil); err != nil {
-			return err
-		}
-		dec := msgpack.NewDecoder(bytes.NewReader(body))
-		dec.SetCustomStructTag("json")
-		if err := dec.Decode(into); err != nil {
-			return fmt.Errorf("%w: does not fit into %T: %w", ErrUnsupported, into, err)
-		}
-		return nil
-	default:
-		return fmt.Errorf("%w: metadata %q does not decode into %T", ErrUnsupported, clip(metadata), into)
+	v, err := Decode(data, metadata)
+	if err != nil {
+		return err
 	}
+	return govalue.Store(v, into)
 }
 
 // split separates the msgpack bytes from what follows them. Only the header's first integer counts: Ray leaves the
@@ -123,7 +90,7 @@ func pickledObjects(b []byte) ([]any, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: pickled part is a %T, not a list", ErrMalformed, v)
 	}
-	plain, err := pickle.Plain(list)
+	plain, err := pickle.Plain(list, 1000+8*len(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
@@ -151,6 +118,8 @@ type decoder struct {
 	b       []byte
 	pos     int
 	objects []any
+	// promised counts the values that lists and maps which are being read still wait for.
+	promised uint64
 }
 
 func (d *decoder) take(n uint64) ([]byte, error) {
@@ -263,14 +232,30 @@ func (d *decoder) str(n uint64) (any, error) {
 	return string(b), nil
 }
 
+// promise notes that n more values have to follow, and refuses more of them than there are bytes: each takes one at least,
+// those that lists around this one still wait for included. So the input bounds what lists and maps allocate in advance,
+// however they nest.
+func (d *decoder) promise(n uint64) error {
+	if left := uint64(len(d.b) - d.pos); n > left || d.promised+n > left {
+		return fmt.Errorf("%w: %d values in %d bytes, %d of which others need", ErrMalformed, n, left, d.promised)
+	}
+	d.promised += n
+	return nil
+}
+
+// promisedValue reads a value that a list or map waits for.
+func (d *decoder) promisedValue(depth int) (any, error) {
+	d.promised--
+	return d.value(depth)
+}
+
 func (d *decoder) list(n uint64, depth int) (any, error) {
-	// Every element takes a byte at least, so the input bounds the allocation.
-	if n > uint64(len(d.b)-d.pos) {
-		return nil, fmt.Errorf("%w: list of %d in %d bytes", ErrMalformed, n, len(d.b)-d.pos)
+	if err := d.promise(n); err != nil {
+		return nil, err
 	}
 	items := make([]any, n)
 	for i := range items {
-		v, err := d.value(depth + 1)
+		v, err := d.promisedValue(depth + 1)
 		if err != nil {
 			return nil, err
 		}
@@ -280,17 +265,17 @@ func (d *decoder) list(n uint64, depth int) (any, error) {
 }
 
 func (d *decoder) dict(n uint64, depth int) (any, error) {
-	if n > uint64(len(d.b)-d.pos)/2 {
-		return nil, fmt.Errorf("%w: map of %d in %d bytes", ErrMalformed, n, len(d.b)-d.pos)
+	if err := d.promise(2 * n); err != nil {
+		return nil, err
 	}
 	named := make(map[string]any, n)
 	var other map[any]any
 	for range n {
-		k, err := d.value(depth + 1)
+		k, err := d.promisedValue(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		v, err := d.value(depth + 1)
+		v, err := d.promisedValue(depth + 1)
 		if err != nil {
 			return nil, err
 		}

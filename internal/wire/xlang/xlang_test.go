@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/wire/govalue"
 	"github.com/seedcore/seedcore/internal/wire/xlang"
 )
 
@@ -82,7 +83,7 @@ func TestStructsTravelByJSONTags(t *testing.T) {
 	if err := xlang.DecodeInto(data, metadata, &back); err != nil || back.Inner.N != 3 || back.Type != "general" {
 		t.Fatalf("got %+v, %v", back, err)
 	}
-	if err := xlang.DecodeInto(data, metadata, new([]int)); !errors.Is(err, xlang.ErrUnsupported) {
+	if err := xlang.DecodeInto(data, metadata, new([]int)); !errors.Is(err, govalue.ErrMismatch) {
 		t.Fatalf("a map into []int: %v", err)
 	}
 }
@@ -206,7 +207,11 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0xd4, 101, 0}, xlang.MetadataPython)
 	f.Fuzz(func(t *testing.T, data []byte, metadata string) {
+		before := allocated()
 		v, err := xlang.Decode(data, []byte(metadata))
+		if got := allocated() - before; got > allowance(data) {
+			t.Fatalf("%d bytes allocated for an input of %d", got, len(data))
+		}
 		if err != nil || metadata != xlang.MetadataXLang {
 			return
 		}
