@@ -18,8 +18,6 @@ func Register(taskType string, handler organism.Handler) {
 // the process's standard streams. It does not return.
 func Main() {
 	organism.RegisterActors()
-	if worker.Requested(os.Args) {
-		worker.Main()
-	}
+	worker.Main()
 	os.Exit(command.Main(os.Args[1:], os.Stdout, os.Stderr))
 }

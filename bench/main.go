@@ -19,9 +19,7 @@ import (
 func main() {
 	worker.Register(echoClass, newEchoAgent, echoMethods)
 	organism.RegisterActors()
-	if worker.Requested(os.Args) {
-		worker.Main()
-	}
+	worker.Main()
 	python := flag.String("python", ".venv/bin/python", "Python with Ray")
 	rounds := flag.Int("rounds", 5, "rounds, each of which measures every row once")
 	window := flag.Duration("window", 2*time.Second, "time of one measurement")
@@ -44,7 +42,7 @@ type echoAgent struct{}
 
 func newEchoAgent(context.Context, worker.Args) (*echoAgent, error) { return &echoAgent{}, nil }
 
-var echoMethods = map[string]worker.Method[*echoAgent]{
+var echoMethods = worker.Methods[*echoAgent]{
 	"echo": func(_ *echoAgent, _ context.Context, args worker.Args) (any, error) { return args.Bytes(0) },
 	"execute_task": func(_ *echoAgent, _ context.Context, args worker.Args) (any, error) {
 		return args.Value(0)

@@ -53,7 +53,7 @@ type actorMethod[A any] struct {
 }
 
 func (k actorClass[A]) register() {
-	methods := make(map[string]worker.Method[A], len(k.methods))
+	methods := make(worker.Methods[A], len(k.methods))
 	for name := range k.methods {
 		methods[name] = func(actor A, ctx context.Context, args worker.Args) (any, error) {
 			return k.call(ctx, actor, name, args)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
@@ -16,6 +17,37 @@ type Args struct {
 }
 
 type encoded struct{ data, metadata []byte }
+
+// Keyword is a keyword argument for NewArgs, as Python callers give them.
+type Keyword struct {
+	Name  string
+	Value any
+}
+
+// NewArgs makes arguments of values, in the form in which Ray would have brought them: a Keyword becomes a keyword
+// argument. It fails with a value that cannot travel. It is for tests of methods.
+func NewArgs(values ...any) (Args, error) {
+	var args Args
+	for i, v := range values {
+		k, isNamed := v.(Keyword)
+		if isNamed {
+			v = k.Value
+		}
+		data, metadata, err := xlang.Encode(v)
+		if err != nil {
+			return Args{}, fmt.Errorf("argument %d: %w", i, err)
+		}
+		if !isNamed {
+			args.positional = append(args.positional, encoded{data, metadata})
+			continue
+		}
+		if args.named == nil {
+			args.named = make(map[string]encoded)
+		}
+		args.named[k.Name] = encoded{data, metadata}
+	}
+	return args, nil
+}
 
 // Len is the number of positional arguments.
 func (a Args) Len() int { return len(a.positional) }
@@ -35,7 +67,7 @@ func (a Args) Value(i int) (any, error) {
 	return v, nil
 }
 
-// Bytes returns a positional argument that is Python bytes. It fails on any other value.
+// Bytes returns a positional argument that is Python bytes, without a copy. It fails on any other value.
 func (a Args) Bytes(i int) ([]byte, error) {
 	v, err := a.Value(i)
 	if err != nil {
@@ -49,7 +81,7 @@ func (a Args) Bytes(i int) ([]byte, error) {
 }
 
 // Decode stores a positional argument in what into points to: a struct by its json tags, a slice, a map, or a scalar.
-// It fails when the value does not fit; into may then be half filled.
+// It fails when the value does not fit; into may then be half filled. Bytes are not copied.
 func (a Args) Decode(i int, into any) error {
 	arg, err := a.at(i)
 	if err != nil {
@@ -81,6 +113,37 @@ func (a Args) at(i int) (encoded, error) {
 	return a.positional[i], nil
 }
 
+// errArguments is wrapped by errors about the number and kind of a call's arguments.
+var errArguments = errors.New("wrong arguments")
+
+// expect checks that there are n positional arguments, or at least n, and nothing else.
+func (a Args) expect(n int, orMore bool) error {
+	for name := range a.named {
+		return fmt.Errorf("%w: %q was given by name, and this method takes arguments by position", errArguments, name)
+	}
+	if got := len(a.positional); got < n || got > n && !orMore {
+		least := ""
+		if orMore {
+			least = "at least "
+		}
+		return fmt.Errorf("%w: the method takes %s%d, and the call has %d", errArguments, least, n, got)
+	}
+	return nil
+}
+
+// all decodes exactly these arguments.
+func (a Args) all(into ...any) error {
+	if err := a.expect(len(into), false); err != nil {
+		return err
+	}
+	for i, p := range into {
+		if err := a.Decode(i, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // positionalKey stands where a keyword argument has its name: Python flattens the arguments of a call into pairs.
 const positionalKey = "__RAY_DUMMY__"
 
@@ -93,10 +156,12 @@ func parseArgs(flat []*corepb.TaskArg) (Args, error) {
 	for i := 0; i < len(flat); i += 2 {
 		key, arg := flat[i], flat[i+1]
 		if key.GetObjectRef() != nil || arg.GetObjectRef() != nil {
-			return Args{}, fmt.Errorf("argument %d is an object reference (or a value above Ray's limit of 100 KiB for "+
-				"inlining, which becomes one): a Go actor takes values only; get the value first, and pass large ones in parts", i/2)
+			return Args{}, byReference(i / 2)
 		}
 		value := encoded{data: arg.GetData(), metadata: arg.GetMetadata()}
+		if len(value.data) > MaxValue {
+			return Args{}, tooLarge(fmt.Sprintf("argument %d", i/2), len(value.data))
+		}
 		if string(key.GetData()) == positionalKey {
 			args.positional = append(args.positional, value)
 			continue

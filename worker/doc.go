@@ -1,25 +1,20 @@
 // Package worker runs Go code as Ray actors: the raylet starts this program in place of a Python worker, and the actor
 // is scheduled, named, restarted, called and killed like any other. The process holds neither Python nor C++.
 //
-// A program registers its classes and lets the package take over when it is started by a raylet:
+// A program registers its classes, and one line makes it an actor when Ray wants one:
 //
 //	type Counter struct{ n int64 }
 //
-//	func (c *Counter) Add(ctx context.Context, args worker.Args) (any, error) {
-//		var delta int64
-//		if err := args.Decode(0, &delta); err != nil {
-//			return nil, err
-//		}
+//	func NewCounter(start int64) *Counter { return &Counter{n: start} }
+//
+//	func (c *Counter) Add(_ context.Context, delta int64) (int64, error) {
 //		c.n += delta
 //		return c.n, nil
 //	}
 //
 //	func main() {
-//		worker.Register("Counter", func(context.Context, worker.Args) (*Counter, error) { return &Counter{}, nil },
-//			map[string]worker.Method[*Counter]{"add": (*Counter).Add})
-//		if worker.Requested(os.Args) {
-//			worker.Main()
-//		}
+//		worker.Register("Counter", NewCounter)
+//		worker.Main() // does not return where a raylet started this process
 //		... // what the program does otherwise
 //	}
 //
@@ -40,11 +35,18 @@
 // of the constructor makes the actor die for good, and callers see it. A process that dies otherwise is restarted by Ray
 // as max_restarts says, with a new process and no state. When the raylet goes away, the process ends at once.
 //
+// # Large values
+//
+// An argument or a result may have [MaxValue] bytes, 16 MiB. A direct call from Go just sends them. Ray's own drivers
+// keep values above their max_direct_call_object_size, 100 KiB, in the object store and send a reference, which a Go
+// actor refuses with [ErrByReference] in the exception's text: raise the limit in the environment of the calling process
+// (RAY_max_direct_call_object_size and RAY_task_rpc_inlined_bytes_limit) before it starts Ray.
+//
 // # Limits
 //
-// Arguments and results travel by value: Ray's drivers turn arguments above 100 KiB into object references, which a Go
-// actor refuses with an exception. There are no streamed results, no concurrency groups of their own (all share the
-// actor's max_concurrency), and no retry_exceptions. At most 10,000 calls, and 1 GiB of arguments, wait in an actor;
-// further ones fail with RESOURCE_EXHAUSTED. Token authentication and TLS of Ray are refused at start. Ray 2.60 is
-// tested; a version that registers workers in another way is refused.
+// There are no streamed results and no retry_exceptions. At most 10,000 calls, and 1 GiB of arguments, wait in an actor;
+// further ones fail with RESOURCE_EXHAUSTED. Token authentication and TLS of Ray are refused at start.
+//
+// Ray 2.48, 2.54 and 2.60 are tested. On another version the constructor fails with an error that says so, which is the
+// actor's death cause, unless the actor's env_vars name in SEEDCORE_RAY_LAYOUT the tested version that it is like.
 package worker

@@ -3,36 +3,32 @@ package worker_test
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/seedcore/seedcore/worker"
 )
 
-// Tally is an actor: its methods get the arguments of a call and return a value for the caller.
+// Tally is an actor: callers may use its exported methods that take a context.
 type Tally struct{ n int64 }
 
-func NewTally(_ context.Context, args worker.Args) (*Tally, error) {
-	t := &Tally{}
-	if args.Len() > 0 {
-		return t, args.Decode(0, &t.n)
-	}
-	return t, nil
-}
+func NewTally(start int64) *Tally { return &Tally{n: start} }
 
-func (t *Tally) Add(_ context.Context, args worker.Args) (any, error) {
-	var delta int64
-	if err := args.Decode(0, &delta); err != nil {
-		return nil, err
-	}
+func (t *Tally) Add(_ context.Context, delta int64) (int64, error) {
 	t.n += delta
 	return t.n, nil
 }
 
 func Example() {
-	worker.Register("Tally", NewTally, map[string]worker.Method[*Tally]{"add": (*Tally).Add})
-	if worker.Requested(os.Args) {
-		worker.Main() // a raylet started this process: it does not return
-	}
+	worker.Register("Tally", NewTally)
+	worker.Main() // runs the actor and does not return where a raylet started this process
+
 	fmt.Println(worker.Classes())
-	// Output: [{Tally [add]}]
+	tally, err := worker.NewLocal("Tally", 40)
+	if err != nil {
+		panic(err)
+	}
+	defer tally.Close(context.Background())
+	fmt.Println(tally.Call(context.Background(), "add", 2))
+	// Output:
+	// [{Tally [add] []}]
+	// 42 <nil>
 }

@@ -10,9 +10,11 @@ import (
 // Registry is a registry of a test's own.
 type Registry = registry
 
-func RegisterIn[A any](r *Registry, name string, construct func(context.Context, Args) (A, error), methods map[string]Method[A]) error {
-	return register(r, name, construct, methods)
+func RegisterIn(r *Registry, name string, construct any, options ...Option) error {
+	return register(r, name, construct, options...)
 }
+
+func LocalIn(r *Registry, class string, args ...any) (*Local, error) { return newLocal(r, class, args) }
 
 func (r *registry) List() []Class { return r.list() }
 
@@ -22,6 +24,10 @@ type Launch struct {
 	NodeIP, Raylet, GCSAddress, ClusterID, LogDir string
 	RuntimeEnvHash                                int32
 	LaunchTimeMs                                  uint64
+	StartupToken                                  int64
+	RayVersion                                    string
+	Refusal                                       error
+	Old                                           bool // the layout of Ray 2.48
 }
 
 func ParseLaunch(args []string, getenv func(string) string) (*Launch, error) {
@@ -29,8 +35,15 @@ func ParseLaunch(args []string, getenv func(string) string) (*Launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Launch{l.workerID, l.jobID, l.nodeIP, l.raylet, l.gcsAddress, l.clusterID, l.logDir, l.runtimeEnvHash, l.launchTimeMs}, nil
+	return &Launch{
+		l.workerID, l.jobID, l.nodeIP, l.raylet, l.gcsAddress, l.clusterID, l.logDir, l.runtimeEnvHash, l.launchTimeMs,
+		l.startupToken, l.rayVersion, l.refusal, l.layout.startupToken,
+	}, nil
 }
+
+func Requested(args []string) bool { return requested(args) }
+
+func SnakeCase(name string) string { return snakeCase(name) }
 
 // LaunchErrorSource names the flag or variable of a typed launch error.
 func LaunchErrorSource(err error) string {
@@ -53,7 +66,14 @@ var DefaultLimits = defaultLimits
 type Process struct{ p *process }
 
 func NewProcess(l *Launch, r *Registry, limits Limits, log *slog.Logger, captured func(jobID []byte, class string) error) *Process {
-	p := newProcess(&launch{l.WorkerID, l.JobID, l.NodeIP, l.Raylet, l.GCSAddress, l.ClusterID, l.RuntimeEnvHash, l.LaunchTimeMs, l.LogDir}, r, log)
+	version := "2.60"
+	if l.Old {
+		version = "2.48"
+	}
+	p := newProcess(&launch{
+		l.WorkerID, l.JobID, l.NodeIP, l.Raylet, l.GCSAddress, l.ClusterID, l.RuntimeEnvHash, l.LaunchTimeMs, l.LogDir,
+		l.StartupToken, layouts[version], l.RayVersion, l.Refusal,
+	}, r, log)
 	p.limits = limits
 	p.captureOutput = captured
 	return &Process{p}
@@ -70,6 +90,7 @@ func (p *Process) Shutdown() {
 	if p.p.raylet != nil {
 		_ = p.p.raylet.conn.Close()
 	}
+	p.p.closeCaller()
 	p.p.tasks.Wait()
 }
 
@@ -82,7 +103,7 @@ type Call struct {
 }
 
 func NewScheduler(ordered bool, slots int, l Limits) Scheduler {
-	return Scheduler{newScheduler(ordered, slots, l)}
+	return Scheduler{newScheduler(creationSpec{outOfOrder: !ordered, maxConcurrency: slots}, l)}
 }
 
 func (s Scheduler) Enter(taskID, caller string, seq int64, attempt int32, processed, size int64) (*Call, error) {

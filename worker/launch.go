@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
@@ -13,14 +14,14 @@ const (
 	workerIDSize = 28
 	taskIDSize   = 24
 	jobIDSize    = 4
+	actorIDSize  = 16
 )
 
 // pythonWorker is the script that a raylet names as the first argument of a worker, whatever py_executable is.
 const pythonWorker = "default_worker.py"
 
-// Requested reports whether args, the arguments of this process, are those with which a raylet starts a worker: then
-// main has to call Main and nothing else.
-func Requested(args []string) bool {
+// requested reports whether args, the arguments of this process, are those with which a raylet starts a worker.
+func requested(args []string) bool {
 	script, flag := false, false
 	for _, arg := range args {
 		script = script || filepath.Base(arg) == pythonWorker
@@ -41,6 +42,11 @@ type launch struct {
 	runtimeEnvHash int32
 	launchTimeMs   uint64
 	logDir         string
+
+	startupToken int64 // 0 where the layout has none
+	layout       layout
+	rayVersion   string // may be empty
+	refusal      error  // why no actor is constructed here, though the process registers
 }
 
 // launchError says which flag or environment variable keeps the worker from starting.
@@ -60,10 +66,6 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 			flags[name] = value // the last one counts, as in Python
 		}
 	}
-	if token, ok := flags["startup-token"]; ok {
-		return nil, &launchError{"--startup-token", fmt.Sprintf("%q: this Ray registers workers in an older way, which Go actors do not speak; "+
-			"Ray 2.60 is tested", token)}
-	}
 	if strings.EqualFold(getenv("RAY_AUTH_MODE"), "token") {
 		return nil, &launchError{"RAY_AUTH_MODE", "Go actors do not check tokens, so they would answer anyone; run without token authentication"}
 	}
@@ -75,7 +77,6 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 		p.fail("--worker-type", fmt.Sprintf("%q: a Go worker only runs actors", t))
 	}
 	l := &launch{
-		workerID:       p.id("--worker-id", p.required("worker-id"), workerIDSize),
 		nodeIP:         p.required("node-ip-address"),
 		raylet:         strings.TrimPrefix(p.required("raylet-name"), "unix://"),
 		gcsAddress:     p.required("gcs-address"),
@@ -83,6 +84,15 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 		runtimeEnvHash: int32(p.integer("runtime-env-hash", 32)),
 		launchTimeMs:   uint64(p.integer("worker-launch-time-ms", 64)),
 		jobID:          []byte{0xff, 0xff, 0xff, 0xff},
+	}
+	_, hasToken := flags["startup-token"]
+	l.layout, l.rayVersion, l.refusal = chooseLayout(args, getenv, hasToken)
+	if hasToken { // then the worker chooses its id
+		l.startupToken = p.integer("startup-token", 64)
+		l.workerID = make([]byte, workerIDSize)
+		_, _ = rand.Read(l.workerID) // never fails
+	} else {
+		l.workerID = p.id("--worker-id", p.required("worker-id"), workerIDSize)
 	}
 	if strings.Contains(l.raylet, "://") {
 		p.fail("--raylet-name", fmt.Sprintf("%q: a unix socket is needed", l.raylet))
@@ -126,7 +136,7 @@ func (p *launchParser) fail(source, reason string) {
 func (p *launchParser) required(flag string) string {
 	value := p.flags[flag]
 	if value == "" {
-		p.fail("--"+flag, "missing: the raylet of a tested Ray version (2.60) gives it")
+		p.fail("--"+flag, "missing: the raylet of a tested Ray ("+testedVersions+") gives it")
 	}
 	return value
 }

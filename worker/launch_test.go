@@ -2,6 +2,8 @@ package worker_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +46,7 @@ func environment(pairs ...string) func(string) string {
 }
 
 func TestRequestedOnlyByARaylet(t *testing.T) {
-	old := []string{"/x/default_worker.py", "--startup-token=3"} // to be refused by Main, with the reason
+	old := []string{"/x/default_worker.py", "--startup-token=3"}
 	for _, args := range [][]string{rayletArgs(), append([]string{"./program"}, rayletArgs()...), old} {
 		if !worker.Requested(args) {
 			t.Errorf("not for %q", args)
@@ -106,7 +108,7 @@ func TestLaunchErrorsNameTheirSource(t *testing.T) {
 		{"--runtime-env-hash", "4294967296", "32 bits"},
 		{"--worker-launch-time-ms", "soon", "integer"},
 		{"--worker-type", "SPILL_WORKER", "actors"},
-		{"--startup-token", "12", "older way"},
+		{"--startup-token", "x", "integer"},
 		{"RAY_JOB_ID", "xyz", "8 hex digits"},
 		{"RAY_AUTH_MODE", "token", "token authentication"},
 		{"RAY_USE_TLS", "True", "TLS"},
@@ -121,5 +123,62 @@ func TestLaunchErrorsNameTheirSource(t *testing.T) {
 		if worker.LaunchErrorSource(err) != test.source || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s=%s: %v", test.source, test.value, err)
 		}
+	}
+}
+
+// withRay returns the arguments of a raylet of that version, whose files are in a directory of the test.
+func withRay(t *testing.T, version string, more ...string) []string {
+	t.Helper()
+	root := t.TempDir()
+	workers := filepath.Join(root, "_private", "workers")
+	if err := os.MkdirAll(workers, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	content := "# The commit.\ncommit = \"abc\"\nversion = \"" + version + "\"\n"
+	if err := os.WriteFile(filepath.Join(root, "_version.py"), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := rayletArgs()
+	args[0] = filepath.Join(workers, "default_worker.py")
+	return append(args, more...)
+}
+
+func TestTheLayoutIsThatOfTheRaylet(t *testing.T) {
+	for _, test := range []struct {
+		version string
+		more    []string
+		env     []string
+		old     bool
+		refusal string
+	}{
+		{version: "2.60.0"},
+		{version: "2.54.1"},
+		{version: "2.48.0", more: []string{"--startup-token=12"}, old: true},
+		{version: "2.61.0", refusal: "tested on Ray 2.48, 2.54 and 2.60, and this is 2.61.0"},
+		{version: "2.61.0", refusal: "SEEDCORE_RAY_LAYOUT=2.60"},
+		{version: "2.57.3rc1", refusal: "SEEDCORE_RAY_LAYOUT=2.54"},
+		{version: "2.61.0", env: []string{"SEEDCORE_RAY_LAYOUT=2.60"}},
+		{version: "2.61.0", env: []string{"SEEDCORE_RAY_LAYOUT=2.59"}, refusal: "not one of"},
+		{version: "2.60.0", more: []string{"--startup-token=12"}, old: true, refusal: "in another way than that of the tested 2.60"},
+		{version: "2.48.0", refusal: "in another way"},
+		{version: "next", refusal: "does not tell it"},
+	} {
+		l, err := worker.ParseLaunch(withRay(t, test.version, test.more...), environment(test.env...))
+		if err != nil {
+			t.Errorf("%+v: %v", test, err)
+			continue
+		}
+		if l.Old != test.old || (l.Refusal == nil) != (test.refusal == "") || len(l.WorkerID) != 28 {
+			t.Errorf("%+v: %+v", test, l)
+		}
+		if l.Refusal != nil && !strings.Contains(l.Refusal.Error(), test.refusal) {
+			t.Errorf("%+v: %v", test, l.Refusal)
+		}
+		if test.old && l.StartupToken != 12 {
+			t.Errorf("token %d", l.StartupToken)
+		}
+	}
+	if l, err := worker.ParseLaunch(rayletArgs(), environment()); err != nil || l.Refusal == nil || !strings.Contains(l.Refusal.Error(), "the version of Ray is unknown") {
+		t.Errorf("%+v, %v", l, err)
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// Main runs this process as the worker that a raylet asked for, with the classes that are registered, and ends the
-// process when the actor does. It does not return.
+// Main is one line of a program that is an actor when Ray wants one and something else otherwise. Started by a raylet, it
+// runs the actor, of one of the classes that are registered, and ends the process when the actor does. Otherwise it
+// returns at once. Register first, and do nothing before it that an actor does not need.
 //
 // The process logs to its standard error, as the default logger of log/slog and log, with time and level. From the
 // creation of the actor on, standard output and error go to the files of the job in Ray's log directory, which Ray
@@ -18,7 +19,9 @@ import (
 // It exits with 0 after an orderly end (the actor was terminated, SIGTERM, an unused worker), and with 1 when it could
 // not start, the constructor failed, it was killed, or the raylet went away.
 func Main() {
-	os.Exit(run(os.Args[1:]))
+	if requested(os.Args[1:]) {
+		os.Exit(run(os.Args[1:]))
+	}
 }
 
 func run(args []string) int {

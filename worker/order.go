@@ -31,19 +31,26 @@ var (
 	errCancelled = errors.New("cancelled before it ran")
 	errExiting   = errors.New("the actor is exiting; the call was not run")
 	errSequence  = errors.New("sequence number out of range")
+	errNoGroup   = errors.New("no such concurrency group")
+	errAsync     = errors.New("too many results of this actor are outstanding")
 )
 
 // call is one PushTask of an actor method on its way to a slot.
 type call struct {
 	taskID  string
-	caller  string // worker id and concurrency group: what Ray numbers separately
+	caller  string // worker id and, where Ray numbers them separately, concurrency group
+	group   string // that the caller chose; empty: the method's own
+	method  string
 	seq     int64
 	attempt int32
 	size    int64
 	cancel  func()     // asks the running method to stop
 	granted chan error // receives once: nil when the call has a slot, else why it never will
 
-	state callState // guarded by scheduler.mu
+	state    callState // guarded by scheduler.mu, as are those below
+	slots    *slots    // where it runs
+	refusal  error     // why it will not run when its turn comes
+	detached bool      // runs without a slot
 }
 
 type callState int
@@ -58,23 +65,25 @@ const (
 
 // scheduler decides when the calls of one actor run. An ordered one starts the calls of each caller by their sequence
 // numbers, as Ray does for an actor of max_concurrency 1: the transport does not keep the order in which they were
-// made. Any scheduler runs at most slots of them at once.
+// made. The calls of a concurrency group, and those of none, run at most as many at once as it has slots.
 //
 // It follows Ray's ordered queue: a retry (attempt above 0) does not wait for its turn and fills its own number; a
 // caller may declare numbers as done (client_processed_up_to); a number that does not come is waited for a while, then
 // all that wait behind it are refused and it is given up.
 type scheduler struct {
-	ordered bool
-	slots   int
-	limits  limits
+	ordered  bool
+	limits   limits
+	rest     *slots            // of calls in no group
+	groups   map[string]*slots // by name
+	byMethod map[string]*slots // of methods that have a group
 
-	mu           sync.Mutex // guards the fields below and the state of the calls
+	mu           sync.Mutex // guards the fields below, all slots and the state of the calls
 	closed       bool
-	running      int
+	running      int // detached ones too
+	detached     int
 	executed     int
 	waiting      int
 	waitingBytes int64
-	ready        []*call // in the order in which they became ready; refused ones are dropped when their time comes
 	byTask       map[string]*call
 	callers      map[string]*callerQueue
 	clock        uint64 // counts uses of caller queues
@@ -92,11 +101,40 @@ type callerQueue struct {
 	missing int64           // what hole waits for
 }
 
-func newScheduler(ordered bool, slots int, l limits) *scheduler {
-	return &scheduler{
-		ordered: ordered, slots: max(slots, 1), limits: l,
+// slots are what the calls of one concurrency group share.
+type slots struct {
+	n, used int
+	ready   []*call // in the order in which they became ready; refused ones are dropped when their time comes
+}
+
+func newScheduler(c creationSpec, l limits) *scheduler {
+	s := &scheduler{
+		ordered: !c.outOfOrder, limits: l, rest: &slots{n: max(c.maxConcurrency, 1)},
+		groups: make(map[string]*slots, len(c.groups)), byMethod: make(map[string]*slots),
 		byTask: make(map[string]*call), callers: make(map[string]*callerQueue),
 	}
+	for _, g := range c.groups {
+		group := &slots{n: max(g.maxConcurrency, 1)}
+		s.groups[g.name] = group
+		for _, m := range g.methods {
+			s.byMethod[m] = group
+		}
+	}
+	return s
+}
+
+// slotsOf finds the group of a call: the one that its caller names, or that of its method.
+func (s *scheduler) slotsOf(c *call) (*slots, error) {
+	if c.group != "" {
+		if g := s.groups[c.group]; g != nil {
+			return g, nil
+		}
+		return s.rest, fmt.Errorf("%w: %q; the actor has %q", errNoGroup, c.group, slices.Sorted(maps.Keys(s.groups)))
+	}
+	if g := s.byMethod[c.method]; g != nil {
+		return g, nil
+	}
+	return s.rest, nil
 }
 
 // enter takes a call in. Unless it returns an error, c.granted will receive, and when that is nil, leave has to follow.
@@ -106,6 +144,10 @@ func (s *scheduler) enter(c *call, processed int64) error {
 	defer s.mu.Unlock()
 	if s.closed {
 		return errExiting
+	}
+	var noGroup error
+	if c.slots, noGroup = s.slotsOf(c); noGroup != nil { // takes its turn all the same, so as to leave no hole
+		c.refusal = noGroup
 	}
 	if !s.ordered {
 		return s.enterUnordered(c)
@@ -192,7 +234,7 @@ func (s *scheduler) skip(q *callerQueue, seq int64) {
 
 // hasRoom: a call whose turn it is and that finds a free slot is never too many.
 func (s *scheduler) hasRoom(c *call, itsTurn bool) bool {
-	if itsTurn && s.running < s.slots {
+	if itsTurn && c.slots.used < c.slots.n {
 		return true
 	}
 	return s.waiting < s.limits.waiting && s.waitingBytes+c.size <= s.limits.waitingBytes
@@ -274,22 +316,27 @@ func (s *scheduler) refuse(q *callerQueue, c *call, why error) {
 }
 
 func (s *scheduler) makeReady(c *call) {
+	if c.refusal != nil {
+		s.refuse(s.callers[c.caller], c, c.refusal)
+		return
+	}
 	c.state = callReady
-	s.ready = append(s.ready, c)
-	s.dispatch()
+	c.slots.ready = append(c.slots.ready, c)
+	s.dispatch(c.slots)
 }
 
-func (s *scheduler) dispatch() {
-	for s.running < s.slots && len(s.ready) > 0 {
-		c := s.ready[0]
-		s.ready[0] = nil
-		s.ready = s.ready[1:]
+func (s *scheduler) dispatch(g *slots) {
+	for g.used < g.n && len(g.ready) > 0 {
+		c := g.ready[0]
+		g.ready[0] = nil
+		g.ready = g.ready[1:]
 		if c.state != callReady {
 			continue
 		}
 		c.state = callRunning
 		s.stopWaiting(c)
 		s.running++
+		g.used++
 		c.granted <- nil
 	}
 }
@@ -305,7 +352,24 @@ func (s *scheduler) forget(c *call) {
 	}
 }
 
-// leave gives the slot of a call back.
+// detach gives the slot of a call back, which runs on without one.
+func (s *scheduler) detach(c *call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.detached {
+		return nil
+	}
+	if s.detached >= s.limits.waiting {
+		return fmt.Errorf("%w: %d", errAsync, s.detached)
+	}
+	c.detached = true
+	s.detached++
+	c.slots.used--
+	s.dispatch(c.slots)
+	return nil
+}
+
+// leave ends a call.
 func (s *scheduler) leave(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -315,7 +379,12 @@ func (s *scheduler) leave(c *call) {
 	if q := s.callers[c.caller]; q != nil {
 		q.active--
 	}
-	s.dispatch()
+	if c.detached {
+		s.detached--
+		return
+	}
+	c.slots.used--
+	s.dispatch(c.slots)
 }
 
 // cancelTask asks a running call to stop, and refuses one that waits. It tells which of the two it met.
@@ -358,12 +427,10 @@ func (s *scheduler) close() {
 		return
 	}
 	s.closed = true
-	for _, c := range s.ready {
-		if c != nil && c.state == callReady {
-			s.refuse(s.callers[c.caller], c, errExiting)
-		}
+	s.refuseReady(s.rest)
+	for _, g := range s.groups {
+		s.refuseReady(g)
 	}
-	s.ready = nil
 	for _, q := range s.callers {
 		if q.hole != nil {
 			q.hole.Stop()
@@ -371,6 +438,15 @@ func (s *scheduler) close() {
 		}
 		s.refusePending(q, math.MaxInt64, errExiting)
 	}
+}
+
+func (s *scheduler) refuseReady(g *slots) {
+	for _, c := range g.ready {
+		if c != nil && c.state == callReady {
+			s.refuse(s.callers[c.caller], c, errExiting)
+		}
+	}
+	g.ready = nil
 }
 
 // queue returns the sequence of a caller. When there are too many, the one unused for longest is forgotten, which

@@ -22,6 +22,8 @@ import (
 const (
 	// graceTime is how long methods that run may take to notice that their context has ended.
 	graceTime = 2 * time.Second
+	// exitTime is how long an OnExit may take.
+	exitTime = 3 * time.Second
 	// goodbyeTime is how long the raylet may take to answer our goodbye.
 	goodbyeTime = 2 * time.Second
 	// maxMessage is what Ray allows a gRPC message to have, in bytes.
@@ -47,6 +49,7 @@ type process struct {
 
 	raylet *raylet
 	server *grpc.Server
+	caller *directCaller
 	exits  chan exitRequest
 	ended  chan struct{}
 	tasks  sync.WaitGroup // the goroutines of run
@@ -59,6 +62,7 @@ func newProcess(l *launch, r *registry, log *slog.Logger) *process {
 	return &process{
 		launch: l, registry: r, limits: defaultLimits, log: log,
 		captureOutput: func(jobID []byte, class string) error { return captureOutput(l.logDir, l.workerID, jobID, class) },
+		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID},
 		exits:         make(chan exitRequest, 1), ended: make(chan struct{}),
 	}
 }
@@ -108,6 +112,7 @@ func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.List
 	reply, err := p.raylet.register(&rayletipc.RegisterClientRequest{
 		WorkerType: rayletipc.WorkerTypeWorker, WorkerID: p.launch.workerID, PID: int64(os.Getpid()), JobID: p.launch.jobID,
 		RuntimeEnvHash: p.launch.runtimeEnvHash, Language: rayletipc.LanguagePython, IP: p.launch.nodeIP,
+		HasStartupToken: p.launch.layout.startupToken, StartupToken: p.launch.startupToken,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -117,7 +122,7 @@ func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.List
 		return nil, nil, fmt.Errorf("listen on the port that the raylet assigned: %w", err)
 	}
 	return &coreWorker{
-		registry: p.registry, limits: p.limits, log: p.log,
+		registry: p.registry, launch: p.launch, limits: p.limits, log: p.log, caller: p.caller,
 		workerID: p.launch.workerID, nodeID: reply.NodeID, nodeIP: p.launch.nodeIP, port: int32(listener.Addr().(*net.TCPAddr).Port),
 		ctx: actorCtx, created: p.raylet.actorCreated, captureOutput: p.captureOutput, exit: p.requestExit, ended: p.ended,
 	}, listener, nil
@@ -153,8 +158,8 @@ func (p *process) requestExit(req exitRequest) {
 func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-chan error) int {
 	var (
 		leaving *exitRequest
-		drained <-chan struct{}  // closed when no RPC is left
-		timeout <-chan time.Time // of what is being waited for
+		drained <-chan struct{}  // closed when the actor has come to its end
+		timeout <-chan time.Time // of the goodbye
 		asked   = ctx.Done()     // SIGTERM
 	)
 	leave := func(req exitRequest) {
@@ -162,21 +167,19 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 		if req.exception == nil { // else it is in the log already
 			p.log.Info("worker exits", "type", req.exitType, "detail", req.detail)
 		}
-		if a := core.current(); a != nil {
-			a.calls.close()
-		}
-		p.cancel()
 		done := make(chan struct{})
 		drained = done
-		if req.exception != nil {
-			close(done) // the creation task is not answered, so there is nothing to wait for
-			return
-		}
-		timeout = time.After(graceTime)
-		p.tasks.Go(func() { p.server.GracefulStop(); close(done) })
+		p.tasks.Go(func() {
+			defer close(done)
+			if req.exception == nil { // the creation task is not answered, so that there would be nothing to wait for
+				p.drain(core.current())
+			}
+			p.cancel()
+		})
 	}
 	goodbye := func() error {
 		drained, timeout = nil, time.After(goodbyeTime)
+		p.closeCaller()
 		return p.raylet.disconnect(leaving.exitType, leaving.detail, leaving.exception)
 	}
 	for {
@@ -199,15 +202,8 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 				return 1
 			}
 		case <-timeout:
-			if drained == nil {
-				p.log.Warn("the raylet did not answer the goodbye", "waited", goodbyeTime)
-				return 1
-			}
-			p.log.Warn("methods still run", "waited", graceTime)
-			if err := goodbye(); err != nil {
-				p.log.Error("no goodbye to the raylet", "error", err)
-				return 1
-			}
+			p.log.Warn("the raylet did not answer the goodbye", "waited", goodbyeTime)
+			return 1
 		case err := <-gone:
 			if leaving != nil && errors.Is(err, errDisconnected) {
 				return exitCode(leaving)
@@ -222,6 +218,46 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 			served = nil
 		}
 	}
+}
+
+// drain ends the calls of the actor, which may be nil, and lets it know.
+func (p *process) drain(a *actor) {
+	if a != nil {
+		a.calls.close()
+	}
+	p.cancel()
+	answered := make(chan struct{})
+	p.tasks.Go(func() { p.server.GracefulStop(); close(answered) })
+	select {
+	case <-answered:
+	case <-time.After(graceTime):
+		p.log.Warn("methods still run", "waited", graceTime)
+	}
+	if a == nil || a.onExit == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), exitTime)
+	defer cancel()
+	finished := make(chan error, 1)
+	p.tasks.Go(func() {
+		_, err := guarded(func() (struct{}, error) { a.onExit(ctx); return struct{}{}, nil })
+		finished <- err
+	})
+	select {
+	case err := <-finished:
+		if err != nil {
+			p.log.Error("OnExit failed", "error", err)
+		}
+	case <-ctx.Done():
+		p.log.Warn("OnExit still runs", "waited", exitTime)
+	}
+}
+
+// closeCaller cuts the calls that the actor has under way: nobody waits for them any more.
+func (p *process) closeCaller() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	p.caller.close(ctx)
 }
 
 func exitCode(req *exitRequest) int {

@@ -143,7 +143,7 @@ func TestAProgramThatCannotBeAWorkerSaysWhy(t *testing.T) {
 		want string
 	}{
 		{nil, 2, "to be started by a raylet only"},
-		{append(rayletArgs(), "--startup-token=7"), 1, `level=ERROR msg="this process cannot be a Ray worker" error="--startup-token: `},
+		{append(rayletArgs(), "--startup-token=x"), 1, `level=ERROR msg="this process cannot be a Ray worker" error="--startup-token: `},
 		{with("--gcs-address", "-"), 1, "--gcs-address: missing"},
 	} {
 		out, err := exec.Command(binary, test.args...).CombinedOutput()

@@ -61,7 +61,7 @@ func (r *raylet) register(req *rayletipc.RegisterClientRequest) (*rayletipc.Regi
 		return nil, fmt.Errorf("no answer to the registration at the raylet: %w", err)
 	}
 	if typ != rayletipc.TypeRegisterClientReply {
-		return nil, fmt.Errorf("the raylet answered the registration with %v: this Ray speaks another protocol than 2.60", typ)
+		return nil, fmt.Errorf("the raylet answered the registration with %v: this Ray speaks another protocol than "+testedVersions, typ)
 	}
 	reply, err := rayletipc.UnmarshalRegisterClientReply(body)
 	if err != nil {

@@ -84,6 +84,12 @@ func (g gcsTable) AddWorkerInfo(_ context.Context, req *corepb.AddWorkerInfoRequ
 // start runs a worker up to the point where the raylet has its registration request.
 func start(t *testing.T, r *worker.Registry, limits worker.Limits) *host {
 	t.Helper()
+	return startAs(t, r, limits, &worker.Launch{})
+}
+
+// startAs takes what is special from the launch.
+func startAs(t *testing.T, r *worker.Registry, limits worker.Limits, launch *worker.Launch) *host {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "raylet")
 	listener, err := net.Listen("unix", path)
 	if err != nil {
@@ -101,9 +107,8 @@ func start(t *testing.T, r *worker.Registry, limits worker.Limits) *host {
 	corepb.RegisterWorkerInfoGcsServiceServer(gcsServer, gcsTable{infos: h.infos})
 	go func() { _ = gcsServer.Serve(gcs) }()
 	t.Cleanup(gcsServer.Stop)
-	launch := &worker.Launch{
-		WorkerID: workerID, JobID: jobID, NodeIP: "127.0.0.1", Raylet: path, GCSAddress: gcs.Addr().String(), RuntimeEnvHash: -7, LaunchTimeMs: 5,
-	}
+	launch.WorkerID, launch.JobID, launch.NodeIP, launch.Raylet = workerID, jobID, "127.0.0.1", path
+	launch.GCSAddress, launch.RuntimeEnvHash, launch.LaunchTimeMs = gcs.Addr().String(), -7, 5
 	p := worker.NewProcess(launch, r, limits, slog.New(slog.NewTextHandler(h.logs, nil)), func(job []byte, class string) error {
 		h.mu.Lock()
 		defer h.mu.Unlock()

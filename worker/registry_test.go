@@ -17,7 +17,7 @@ func (*thing) do(context.Context, worker.Args) (any, error) { return nil, nil }
 
 func TestRegisteredClassesAreListedSorted(t *testing.T) {
 	var r worker.Registry
-	methods := map[string]worker.Method[*thing]{"b": (*thing).do, "a": (*thing).do}
+	methods := worker.Methods[*thing]{"b": (*thing).do, "a": (*thing).do}
 	for _, name := range []string{"Zebra", "Ant_2"} {
 		if err := worker.RegisterIn(&r, name, newThing, methods); err != nil {
 			t.Fatal(err)
@@ -36,11 +36,11 @@ func TestRegisteredClassesAreListedSorted(t *testing.T) {
 }
 
 func TestWrongRegistrationsAreRefused(t *testing.T) {
-	methods := map[string]worker.Method[*thing]{"do": (*thing).do}
+	methods := worker.Methods[*thing]{"do": (*thing).do}
 	for _, test := range []struct {
 		name      string
-		construct func(context.Context, worker.Args) (*thing, error)
-		methods   map[string]worker.Method[*thing]
+		construct any
+		methods   worker.Methods[*thing]
 		want      string
 	}{
 		{"", newThing, methods, "empty"},
@@ -50,12 +50,18 @@ func TestWrongRegistrationsAreRefused(t *testing.T) {
 		{"class", newThing, methods, "keyword"},
 		{"__Thing", newThing, methods, "reserved"},
 		{"Thing", nil, methods, "constructor"},
-		{"Thing", newThing, nil, "no methods"},
-		{"Thing", newThing, map[string]worker.Method[*thing]{"do": nil}, "nil"},
-		{"Thing", newThing, map[string]worker.Method[*thing]{"a.b": (*thing).do}, "identifier"},
-		{"Thing", newThing, map[string]worker.Method[*thing]{"lambda": (*thing).do}, "keyword"},
-		{"Thing", newThing, map[string]worker.Method[*thing]{"__init__": (*thing).do}, "reserved"},
-		{"Thing", newThing, map[string]worker.Method[*thing]{"_ray_x": (*thing).do}, "reserved"},
+		{"Thing", (func() *thing)(nil), methods, "constructor"},
+		{"Thing", "text", methods, "constructor: a function"},
+		{"Thing", func() {}, methods, "does not return the actor"},
+		{"Thing", func() (*thing, int) { return nil, 0 }, methods, "does not return the actor"},
+		{"Thing", func(chan int) *thing { return nil }, methods, "chan int cannot travel"},
+		{"Thing", func() *Tally { return nil }, methods, "a *worker_test.thing and the constructor makes a *worker_test.Tally"},
+		{"Thing", newThing, worker.Methods[*thing]{}, "no methods"},
+		{"Thing", newThing, worker.Methods[*thing]{"do": nil}, "nil"},
+		{"Thing", newThing, worker.Methods[*thing]{"a.b": (*thing).do}, "identifier"},
+		{"Thing", newThing, worker.Methods[*thing]{"lambda": (*thing).do}, "keyword"},
+		{"Thing", newThing, worker.Methods[*thing]{"__init__": (*thing).do}, "reserved"},
+		{"Thing", newThing, worker.Methods[*thing]{"_ray_x": (*thing).do}, "reserved"},
 		{"Taken", newThing, methods, "twice"},
 	} {
 		var r worker.Registry
@@ -78,5 +84,5 @@ func TestRegisterPanicsOnAWrongProgram(t *testing.T) {
 			t.Errorf("%q", text)
 		}
 	}()
-	worker.Register("a-b", newThing, map[string]worker.Method[*thing]{"do": (*thing).do})
+	worker.Register("a-b", newThing, worker.Methods[*thing]{"do": (*thing).do})
 }

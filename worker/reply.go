@@ -62,6 +62,9 @@ func encodeResult(result any) (value, error) {
 	if err != nil {
 		return value{}, fmt.Errorf("a result of type %T cannot be sent to the caller: %w", result, err)
 	}
+	if len(data) > MaxValue {
+		return value{}, tooLarge("the result", len(data))
+	}
 	return value{data, metadata}, nil
 }
 

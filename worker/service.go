@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,12 +26,14 @@ type coreWorker struct {
 	corepb.UnimplementedCoreWorkerServiceServer
 
 	registry *registry
+	launch   *launch
 	limits   limits
 	log      *slog.Logger
 	workerID []byte
 	nodeID   []byte
 	nodeIP   string
 	port     int32
+	caller   *directCaller
 
 	// ctx ends when the process is about to exit; methods see it.
 	ctx context.Context
@@ -49,11 +52,12 @@ type coreWorker struct {
 }
 
 type actor struct {
-	id      []byte
-	jobID   []byte
-	class   string
-	methods instance
-	calls   *scheduler
+	*instance
+	id    []byte
+	jobID []byte
+	class string
+	ctx   context.Context // of its methods
+	calls *scheduler
 }
 
 // exitRequest says why the process should end.
@@ -109,28 +113,13 @@ func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*c
 	if again {
 		return nil, invalid(ctx, "this process has an actor already")
 	}
-	creation := spec.GetActorCreationTaskSpec()
 	className := spec.GetFunctionDescriptor().GetPythonFunctionDescriptor().GetClassName()
 	if err := w.captureOutput(spec.GetJobId(), className); err != nil {
 		w.log.Warn("output stays where the raylet's goes", "error", err)
 	}
-	methods, err := guarded(func() (instance, error) {
-		class, err := w.registry.find(className)
-		if err != nil {
-			return nil, err
-		}
-		args, err := parseArgs(spec.GetArgs())
-		if err != nil {
-			return nil, err
-		}
-		return class.construct(w.ctx, args)
-	})
+	a, creation, err := w.construct(spec, className)
 	if err != nil {
 		return nil, w.constructorFailed(className, err)
-	}
-	a := &actor{
-		id: creation.GetActorId(), jobID: spec.GetJobId(), class: className, methods: methods,
-		calls: newScheduler(!allowsOutOfOrder(creation), int(creation.GetMaxConcurrency()), w.limits),
 	}
 	w.mu.Lock()
 	w.actor = a
@@ -139,9 +128,36 @@ func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*c
 		w.exit(exitRequest{exitType: corepb.WorkerExitType_SYSTEM_ERROR, detail: err.Error(), force: true})
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
-	w.log.Info("actor created", "class", className, "name", creation.GetName(), "namespace", creation.GetRayNamespace(),
-		"actor_id", fmt.Sprintf("%x", a.id), "max_concurrency", creation.GetMaxConcurrency())
+	w.log.Info("actor created", "class", className, "name", creation.name, "namespace", creation.namespace,
+		"actor_id", fmt.Sprintf("%x", a.id), "max_concurrency", creation.maxConcurrency)
 	return &corepb.PushTaskReply{}, nil
+}
+
+// construct makes the actor. Its errors are what callers of the actor will see.
+func (w *coreWorker) construct(spec *corepb.TaskSpec, className string) (*actor, creationSpec, error) {
+	if w.launch.refusal != nil {
+		return nil, creationSpec{}, w.launch.refusal
+	}
+	creation, err := parseCreation(spec.GetActorCreationTaskSpec(), w.launch.layout.creation)
+	if err != nil {
+		return nil, creation, err
+	}
+	class, err := w.registry.find(className)
+	if err != nil {
+		return nil, creation, err
+	}
+	args, err := parseArgs(spec.GetArgs())
+	if err != nil {
+		return nil, creation, err
+	}
+	a := &actor{id: creation.actorID, jobID: spec.GetJobId(), class: class.Name, calls: newScheduler(creation, w.limits)}
+	a.ctx = WithRuntimeContext(w.ctx, &RuntimeContext{
+		Class: class.Name, ActorID: hex.EncodeToString(creation.actorID), ActorName: creation.name, Namespace: creation.namespace,
+		JobID: hex.EncodeToString(spec.GetJobId()), WorkerID: hex.EncodeToString(w.workerID), NodeID: hex.EncodeToString(w.nodeID),
+		NodeIP: w.nodeIP, GCSAddress: w.launch.gcsAddress, RayVersion: w.launch.rayVersion, Caller: w.caller,
+	})
+	a.instance, err = guarded(func() (*instance, error) { return class.create(a.ctx, args) })
+	return a, creation, err
 }
 
 // constructorFailed ends the process with the error and never answers the creation task: the GCS takes any answer, an
@@ -176,11 +192,16 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 	if len(callerID) != workerIDSize {
 		return nil, invalid(ctx, fmt.Sprintf("the caller's worker id has %d bytes, not %d", len(callerID), workerIDSize))
 	}
+	method := spec.GetFunctionDescriptor().GetPythonFunctionDescriptor().GetFunctionName()
 	// The context outlives the RPC: Ray runs what it has accepted.
-	callCtx, cancel := context.WithCancel(w.ctx)
+	callCtx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
+	sequence := string(callerID)
+	if w.launch.layout.groupSequence {
+		sequence += spec.GetConcurrencyGroupName()
+	}
 	c := &call{
-		taskID: string(spec.GetTaskId()), caller: string(callerID) + spec.GetConcurrencyGroupName(),
+		taskID: string(spec.GetTaskId()), caller: sequence, group: spec.GetConcurrencyGroupName(), method: method,
 		seq: req.GetSequenceNumber(), attempt: spec.GetAttemptNumber(), size: argsSize(spec.GetArgs()),
 		cancel: cancel, granted: make(chan error, 1),
 	}
@@ -188,13 +209,15 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		return nil, refusal(ctx, err)
 	}
 	if err := <-c.granted; err != nil {
+		if errors.Is(err, errNoGroup) { // an answer: nothing is wrong with the transport
+			return w.failure(spec, a.class+"."+method, err)
+		}
 		return nil, refusal(ctx, err)
 	}
 	defer a.calls.leave(c)
 
-	method := spec.GetFunctionDescriptor().GetPythonFunctionDescriptor().GetFunctionName()
 	// Encoded before the slot is given back, for the result may share memory with the actor.
-	values, err := guarded(func() ([]value, error) { return w.run(callCtx, a, method, spec) })
+	values, err := guarded(func() ([]value, error) { return w.run(callCtx, a, c, spec) })
 	switch {
 	case err == nil:
 		r := reply(spec, values)
@@ -215,7 +238,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 	}
 }
 
-func (w *coreWorker) run(ctx context.Context, a *actor, method string, spec *corepb.TaskSpec) ([]value, error) {
+func (w *coreWorker) run(ctx context.Context, a *actor, c *call, spec *corepb.TaskSpec) ([]value, error) {
 	if flag(spec, 30) || flag(spec, 34) { // returns_dynamic, streaming_generator
 		return nil, errors.New("a Go actor does not stream return values: num_returns has to be a number")
 	}
@@ -223,18 +246,24 @@ func (w *coreWorker) run(ctx context.Context, a *actor, method string, spec *cor
 	if err != nil {
 		return nil, err
 	}
-	if method == readyMethod || method == terminateMethod {
+	if c.method == readyMethod || c.method == terminateMethod {
 		return encodeResults(nil, spec.GetNumReturns())
 	}
-	f := a.methods[method]
+	f := a.methods[c.method]
 	if f == nil {
-		return nil, fmt.Errorf("the Go actor class %s has no method %q", a.class, method)
+		return nil, noMethod(a.class, c.method)
 	}
 	result, err := f(ctx, args)
-	if err != nil {
-		return nil, err
+	for err == nil {
+		later, ok := result.(Async)
+		if !ok {
+			return encodeResults(result, spec.GetNumReturns())
+		}
+		if err = a.calls.detach(c); err == nil {
+			result, err = later(ctx)
+		}
 	}
-	return encodeResults(result, spec.GetNumReturns())
+	return nil, err
 }
 
 // failure answers a task with an exception.
@@ -358,10 +387,6 @@ func rayStatus(ctx context.Context, code, text string) error {
 	_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-status-details-bin", "worker: "+text))
 	return status.Error(codes.Aborted, code)
 }
-
-// allowsOutOfOrder reads allow_out_of_order_execution, which drivers set for asyncio actors and where max_concurrency
-// is above 1.
-func allowsOutOfOrder(creation *corepb.ActorCreationTaskSpec) bool { return flag(creation, 13) }
 
 // flag reads a boolean field that our slim messages do not declare.
 func flag(m proto.Message, field protowire.Number) bool {

@@ -23,7 +23,7 @@ import (
 	"github.com/seedcore/seedcore/worker"
 )
 
-type methods = map[string]worker.Method[*thing]
+type methods = worker.Methods[*thing]
 
 // things is a registry with class Thing, whose constructor fails with its first argument if it is a string.
 func things(t *testing.T, extra methods) *worker.Registry {

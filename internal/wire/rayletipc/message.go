@@ -23,25 +23,36 @@ type RegisterClientRequest struct {
 	IP                  string
 	Port                int32  // 0: the raylet assigns one
 	SerializedJobConfig []byte // of a driver; empty for a worker
+
+	// HasStartupToken chooses the form of Ray before 2.54, where a raylet knows a new process by a number that it gave it.
+	HasStartupToken bool
+	StartupToken    int64
 }
 
 // Marshal encodes the message as the body of a TypeRegisterClientRequest frame.
 func (m *RegisterClientRequest) Marshal() []byte {
+	shift := 0 // of the slots behind the token
+	if m.HasStartupToken {
+		shift = 1
+	}
 	b := flatbuffers.NewBuilder(256)
 	workerID := b.CreateByteString(m.WorkerID)
 	jobID := b.CreateByteString(m.JobID)
 	ip := b.CreateString(m.IP)
 	jobConfig := b.CreateByteString(m.SerializedJobConfig)
-	b.StartObject(9)
+	b.StartObject(9 + shift)
 	b.PrependInt64Slot(2, m.PID, 0)
+	if m.HasStartupToken {
+		b.PrependInt64Slot(3, m.StartupToken, 0)
+	}
 	b.PrependInt32Slot(0, m.WorkerType, 0)
 	b.PrependUOffsetTSlot(1, workerID, 0)
-	b.PrependUOffsetTSlot(3, jobID, 0)
-	b.PrependInt32Slot(4, m.RuntimeEnvHash, 0)
-	b.PrependInt32Slot(5, m.Language, 0)
-	b.PrependUOffsetTSlot(6, ip, 0)
-	b.PrependInt32Slot(7, m.Port, 0)
-	b.PrependUOffsetTSlot(8, jobConfig, 0)
+	b.PrependUOffsetTSlot(3+shift, jobID, 0)
+	b.PrependInt32Slot(4+shift, m.RuntimeEnvHash, 0)
+	b.PrependInt32Slot(5+shift, m.Language, 0)
+	b.PrependUOffsetTSlot(6+shift, ip, 0)
+	b.PrependInt32Slot(7+shift, m.Port, 0)
+	b.PrependUOffsetTSlot(8+shift, jobConfig, 0)
 	b.Finish(b.EndObject())
 	return b.FinishedBytes()
 }
@@ -49,17 +60,18 @@ func (m *RegisterClientRequest) Marshal() []byte {
 // UnmarshalRegisterClientRequest decodes the body of a TypeRegisterClientRequest frame.
 func UnmarshalRegisterClientRequest(body []byte) (*RegisterClientRequest, error) {
 	r := newReader(body)
-	m := &RegisterClientRequest{
-		WorkerType:          r.int32(0),
-		WorkerID:            r.bytes(1),
-		PID:                 r.int64(2),
-		JobID:               r.bytes(3),
-		RuntimeEnvHash:      r.int32(4),
-		Language:            r.int32(5),
-		IP:                  string(r.bytes(6)),
-		Port:                r.int32(7),
-		SerializedJobConfig: r.bytes(8),
+	m := &RegisterClientRequest{WorkerType: r.int32(0), WorkerID: r.bytes(1), PID: r.int64(2)}
+	shift := 0
+	if r.slots() > 9 {
+		shift = 1
+		m.HasStartupToken, m.StartupToken = true, r.int64(3)
 	}
+	m.JobID = r.bytes(3 + shift)
+	m.RuntimeEnvHash = r.int32(4 + shift)
+	m.Language = r.int32(5 + shift)
+	m.IP = string(r.bytes(6 + shift))
+	m.Port = r.int32(7 + shift)
+	m.SerializedJobConfig = r.bytes(8 + shift)
 	return done(m, r.err)
 }
 

@@ -71,6 +71,14 @@ func newReader(buf []byte) *reader {
 	return &reader{table: t, err: err}
 }
 
+// slots is the number of slots that the writer knew, up to the last one that it filled.
+func (r *reader) slots() int {
+	if r.err != nil {
+		return 0
+	}
+	return (len(r.vtable) - vtableHeader) / 2
+}
+
 func (r *reader) at(slot int, width int64) (int64, bool) {
 	if r.err != nil {
 		return 0, false

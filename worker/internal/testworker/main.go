@@ -153,15 +153,13 @@ func (c *counter) memory(context.Context, worker.Args) (any, error) {
 }
 
 func main() {
-	worker.Register("Counter", newCounter, map[string]worker.Method[*counter]{
+	worker.Register("Counter", newCounter, worker.Methods[*counter]{
 		"echo": (*counter).echo, "add": (*counter).add, "record": (*counter).record, "list": (*counter).list,
 		"named": (*counter).named, "several": (*counter).several, "fail": (*counter).fail, "panics": (*counter).panics,
 		"goexit": (*counter).goexit, "unsendable": (*counter).unsendable, "meet": (*counter).meet, "hold": (*counter).hold,
 		"pid": (*counter).pid, "exit": (*counter).exit, "crash": (*counter).crash, "say": (*counter).say, "memory": (*counter).memory,
 	})
-	if !worker.Requested(os.Args) {
-		fmt.Fprintln(os.Stderr, "testworker: to be started by a raylet only")
-		os.Exit(2)
-	}
 	worker.Main()
+	fmt.Fprintln(os.Stderr, "testworker: to be started by a raylet only")
+	os.Exit(2)
 }

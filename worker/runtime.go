@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/seedcore/seedcore/ray"
+)
+
+// Caller calls methods of named actors. A [ray.Client] and a [ray.Direct] are ones.
+type Caller interface {
+	Call(ctx context.Context, namespace, name, method string, args ...any) (any, error)
+}
+
+// RuntimeContext says which actor a method belongs to and where it runs. Ids are in hex.
+type RuntimeContext struct {
+	Class      string
+	ActorID    string
+	ActorName  string // empty: it has none
+	Namespace  string
+	JobID      string // of the job that created the actor
+	WorkerID   string
+	NodeID     string
+	NodeIP     string
+	GCSAddress string
+	RayVersion string // "" when it is unknown
+
+	// Caller is what Call uses.
+	Caller Caller
+}
+
+// FromContext returns the actor to which the context of a constructor, a method or an OnExit belongs; nil elsewhere.
+func FromContext(ctx context.Context) *RuntimeContext {
+	r, _ := ctx.Value(runtimeKey{}).(*RuntimeContext)
+	return r
+}
+
+// WithRuntimeContext returns a context for tests of methods that ask for their actor, with a Caller of the test's own.
+func WithRuntimeContext(ctx context.Context, r *RuntimeContext) context.Context {
+	return context.WithValue(ctx, runtimeKey{}, r)
+}
+
+type runtimeKey struct{}
+
+// Call runs a method of a named actor, of any language, in the actor's own namespace, and returns its result. It goes
+// directly from process to process, through no session and under no job but that of the actor that is called. See
+// [ray.Direct.Call] for values, errors and what is known about a call that failed: errors.Is and ray.SentOf work here.
+//
+// The connections are made when they are first needed and kept for the life of the process. An actor that handles one
+// call at a time and calls itself waits for ever: give ctx a deadline.
+func (r *RuntimeContext) Call(ctx context.Context, name, method string, args ...any) (any, error) {
+	return r.CallIn(ctx, r.Namespace, name, method, args...)
+}
+
+// CallIn is Call for an actor of another namespace.
+func (r *RuntimeContext) CallIn(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
+	if r == nil || r.Caller == nil {
+		return nil, fmt.Errorf("worker: call %s/%s.%s: there is no actor behind this context", namespace, name, method)
+	}
+	return r.Caller.Call(ctx, namespace, name, method, args...)
+}
+
+// directCaller is a ray.Direct that is connected when it is first used.
+type directCaller struct {
+	gcsAddress, clusterID string
+
+	mu     sync.Mutex // guards what follows, and is held while connecting
+	gcs    *ray.GCS
+	direct *ray.Direct
+	closed bool
+}
+
+func (c *directCaller) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
+	direct, err := c.connected(ctx)
+	if err != nil {
+		return nil, &ray.CallError{Target: namespace + "/" + name + "." + method, Sent: ray.SentNo, Err: err}
+	}
+	return direct.Call(ctx, namespace, name, method, args...)
+}
+
+func (c *directCaller) connected(ctx context.Context) (*ray.Direct, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fmt.Errorf("the actor is exiting: %w", ray.ErrClosed)
+	}
+	if c.direct != nil {
+		return c.direct, nil
+	}
+	gcs, err := ray.DialGCS(ctx, c.gcsAddress, ray.GCSOptions{ClusterID: c.clusterID})
+	if err != nil {
+		return nil, err
+	}
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
+	if err != nil {
+		return nil, errors.Join(err, gcs.Close())
+	}
+	c.gcs, c.direct = gcs, direct
+	return direct, nil
+}
+
+// close gives up calls under way when ctx ends.
+func (c *directCaller) close(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.direct != nil {
+		_ = c.direct.Close(ctx) // what it cut was told to its caller
+		_ = c.gcs.Close()
+		c.direct = nil
+	}
+}
