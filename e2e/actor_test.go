@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,6 +93,35 @@ print(json.dumps([{"pid": a.pid, "state": a.state, "class": a.class_name} for a 
 	}
 	if !found {
 		t.Errorf("seedcore status shows %+v", status.Actors)
+	}
+	statusText(t, namespace, conn.Info().NodeID, pid)
+}
+
+// What a person reads of `seedcore status`: where it is connected, to what, and which processes are whose.
+func statusText(t *testing.T, namespace, nodeID string, pid int64) {
+	t.Helper()
+	p := start(t, environment(raytest.Head(t).ClientAddress(), namespace), "status")
+	if err := p.end(60 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	row := func(words ...string) {
+		t.Helper()
+		for line := range strings.Lines(p.text()) {
+			if fields := strings.Fields(line); len(fields) >= len(words) && slices.Equal(fields[:len(words)], words) {
+				return
+			}
+		}
+		t.Errorf("no line begins with %v in:\n%s", words, p.text())
+	}
+	row("connection", "connected", "asked", "ray://"+raytest.Head(t).ClientAddress()+",")
+	row("namespace", namespace)
+	row("calls", "direct")
+	row("node", nodeID, "alive", "at")
+	row("ACTOR", "CLASS", "STATE", "PID")
+	row(agentID, "RayAgent", "ALIVE", itoa(pid), "0")
+	row(organism.MwStoreName, "MwStore", "ALIVE")
+	if strings.Contains(p.text(), "unknown") {
+		t.Errorf("something is unknown:\n%s", p.text())
 	}
 }
 

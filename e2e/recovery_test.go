@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -146,6 +147,37 @@ func TestUpServesAndLeavesNothingBehind(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	eventually(t, 10*time.Second, "no process is left", func() error {
+		if left := marked(t, marker); len(left) > 0 {
+			return errors.New(strings.Join(left, "\n"))
+		}
+		return nil
+	})
+}
+
+// A second signal ends up at once, with a word about it, and the head that it was starting as well.
+func TestASecondSignalEndsUpAtOnce(t *testing.T) {
+	t.Parallel()
+	marker := "SEEDCORE_TEST_MARK=" + raytest.Namespace(t)
+	p := start(t, []string{marker, "SEEDCORE_PYTHON=" + raytest.VenvPython(t)}, "up")
+	eventually(t, 60*time.Second, "the head is being started", func() error {
+		if n := len(marked(t, marker)); n < 3 {
+			return errorf("%d processes", n)
+		}
+		return nil
+	})
+	p.signal(syscall.SIGINT)
+	eventually(t, 30*time.Second, "the first signal is taken", func() error {
+		if !strings.Contains(p.text(), "once more ends at once") {
+			return errors.New(p.text())
+		}
+		return nil
+	})
+	p.signal(syscall.SIGINT) // unless it is over already
+	err := p.end(60 * time.Second)
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() == 130 && !strings.Contains(p.text(), "ended at once") {
+		t.Errorf("ended with %v:\n%s", err, p.text())
+	}
+	eventually(t, 30*time.Second, "no process is left", func() error {
 		if left := marked(t, marker); len(left) > 0 {
 			return errors.New(strings.Join(left, "\n"))
 		}

@@ -1,14 +1,19 @@
 // Package check holds the acceptance checks of the centralized connection: those of the Python project's three scripts,
 // each made strict enough to fail. They run against the user's own cluster by `seedcore check`, and in the tests.
+//
+// What they create they create in a namespace of their own, [Bench.Scratch], and at the end every actor there is ended.
+// Nothing in the configured namespace is created, adopted or ended: an organism that runs there, or starts there during
+// the checks, is not touched. There the checks only connect.
 package check
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,8 +22,14 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// checkTimeout bounds one check; the slowest brings a whole organism up.
-const checkTimeout = 3 * time.Minute
+const (
+	// checkTimeout bounds one check; the slowest brings a whole organism up.
+	checkTimeout = 3 * time.Minute
+	// scratchPrefix begins the name of every namespace in which checks create actors.
+	scratchPrefix = "seedcore-check-"
+	// lookAgain is the pause between two looks at something that has to settle.
+	lookAgain = 300 * time.Millisecond
+)
 
 // Check is one thing that must hold.
 type Check struct {
@@ -85,8 +96,8 @@ func All() []Check {
 	return all
 }
 
-// Bench is what the checks share: one connector, and one organism on it, made when a check first needs them. Close removes
-// from the cluster what the checks created there.
+// Bench is what the checks share: a connector in the configured namespace, and one in a namespace of the checks' own
+// with an organism on it. Each is made when a check first needs it.
 type Bench struct {
 	// Lookup reads the environment; required.
 	Lookup func(string) string
@@ -99,13 +110,12 @@ type Bench struct {
 	// Logger takes one line an event. Default: discard.
 	Logger *slog.Logger
 
-	mu     sync.Mutex // guards the fields below
-	conn   *connector.Connector
-	org    *organism.Organism
-	stop   context.CancelFunc
-	loop   sync.WaitGroup
-	before []string // actors of ours that ran before the checks
-	listed bool     // before is known
+	mu      sync.Mutex // guards the fields below
+	conn    *connector.Connector
+	scratch *connector.Connector
+	org     *organism.Organism
+	stop    context.CancelFunc
+	loop    sync.WaitGroup
 }
 
 // Run runs one check.
@@ -118,23 +128,39 @@ func (b *Bench) Run(ctx context.Context, c Check) Result {
 
 // connector returns the shared connector, connected.
 func (b *Bench) connector(ctx context.Context) (*connector.Connector, error) {
+	return b.connected(ctx, &b.conn, b.Connection.Namespace)
+}
+
+// scratchConnector returns the connector of the checks' own namespace, connected.
+func (b *Bench) scratchConnector(ctx context.Context) (*connector.Connector, error) {
+	return b.connected(ctx, &b.scratch, scratchPrefix+strings.ToLower(rand.Text()[:10]))
+}
+
+func (b *Bench) connected(ctx context.Context, field **connector.Connector, namespace string) (*connector.Connector, error) {
+	b.mu.Lock()
+	if *field == nil {
+		config := b.Connection
+		config.Namespace = namespace
+		conn, err := connector.New(config)
+		if err != nil {
+			b.mu.Unlock()
+			return nil, err
+		}
+		*field = conn
+	}
+	conn := *field
+	b.mu.Unlock()
+	return conn, conn.Connect(ctx)
+}
+
+// Scratch returns the namespace in which the checks create actors; empty until one does.
+func (b *Bench) Scratch() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.conn == nil {
-		conn, err := connector.New(b.Connection)
-		if err != nil {
-			return nil, err
-		}
-		b.conn = conn
-		if err := conn.Connect(ctx); err != nil {
-			return nil, err
-		}
-		if b.before, err = b.ours(ctx); err != nil {
-			return nil, err
-		}
-		b.listed = true
+	if b.scratch == nil {
+		return ""
 	}
-	return b.conn, b.conn.Connect(ctx)
+	return b.scratch.Info().Namespace
 }
 
 // client returns the shared connection's client.
@@ -148,7 +174,7 @@ func (b *Bench) client(ctx context.Context) (*ray.Client, error) {
 
 // organism returns the shared organism; started tells whether its loop runs already.
 func (b *Bench) organism(ctx context.Context, start bool) (org *organism.Organism, started bool, err error) {
-	conn, err := b.connector(ctx)
+	conn, err := b.scratchConnector(ctx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -169,28 +195,8 @@ func (b *Bench) organism(ctx context.Context, start bool) (org *organism.Organis
 	return b.org, started, nil
 }
 
-// ours lists which of the organism's actors run; b.mu is held or not needed.
-func (b *Bench) ours(ctx context.Context) ([]string, error) {
-	client, err := b.conn.Client()
-	if err != nil {
-		return nil, err
-	}
-	named, err := client.Session().ListNamedActors(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	names := b.Organism.ActorNames()
-	var ours []string
-	for _, a := range named {
-		if a.Namespace == b.conn.Info().Namespace && slices.Contains(names, a.Name) {
-			ours = append(ours, a.Name)
-		}
-	}
-	return ours, nil
-}
-
-// Close stops what the checks started, ends the actors that they created, and closes the connection. Actors that ran
-// before are left alone.
+// Close stops what the checks started, ends the actors that they created, and closes the connections. An error says what
+// may be left, and where.
 func (b *Bench) Close(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -198,38 +204,50 @@ func (b *Bench) Close(ctx context.Context) error {
 		b.stop()
 		b.loop.Wait()
 	}
-	if b.conn == nil {
-		return nil
+	var errs []error
+	if b.org != nil {
+		if err := b.removeActors(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("the actors that the checks created in namespace %s may still run, as `RAY_NAMESPACE=%[1]s seedcore status` shows; nothing else is in there, so all can be ended: %w", b.scratch.Info().Namespace, err))
+		}
 	}
-	return errors.Join(b.removeCreated(ctx), b.conn.Close(ctx))
+	for _, conn := range []*connector.Connector{b.scratch, b.conn} {
+		if conn != nil {
+			errs = append(errs, conn.Close(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }
 
-func (b *Bench) removeCreated(ctx context.Context) error {
-	if !b.listed {
-		return nil // what ran before is unknown: nothing may be taken for ours
+// removeActors ends every actor of the checks' own namespace. A creation that was given up may still come true, so it is
+// over only when two looks in a row find nothing.
+func (b *Bench) removeActors(ctx context.Context) error {
+	if err := b.scratch.Connect(ctx); err != nil { // at once when the connection is up
+		return err
 	}
-	if !b.conn.Info().State.Answers() {
-		return nil // nothing was created, or nobody is there to end it
-	}
-	now, err := b.ours(ctx)
+	client, err := b.scratch.Client()
 	if err != nil {
 		return err
 	}
-	client, err := b.conn.Client()
-	if err != nil {
-		return err
-	}
-	for _, name := range now {
-		if slices.Contains(b.before, name) {
-			continue
+	session, namespace := client.Session(), b.scratch.Info().Namespace
+	for empty := 0; empty < 2; {
+		named, err := session.ListNamedActors(ctx, false)
+		if err != nil {
+			return err
 		}
-		handle, err := client.Session().GetActor(ctx, name, b.conn.Info().Namespace)
-		if err == nil {
-			err = client.Session().Kill(ctx, handle, true)
-			handle.Release()
+		empty++
+		for _, a := range named {
+			empty = 0
+			handle, err := session.GetActor(ctx, a.Name, namespace)
+			if err == nil {
+				err = session.Kill(ctx, handle, true)
+				handle.Release()
+			}
+			if err != nil && !errors.Is(err, ray.ErrActorNotFound) {
+				return fmt.Errorf("end actor %s: %w", a.Name, err)
+			}
 		}
-		if err != nil && !errors.Is(err, ray.ErrActorNotFound) {
-			return fmt.Errorf("end actor %s: %w", name, err)
+		if err := pause(ctx, lookAgain); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -239,7 +257,7 @@ func (b *Bench) removeCreated(ctx context.Context) error {
 func (r Result) Print(w io.Writer) {
 	mark, text := "ok  ", r.Detail
 	if r.Err != nil {
-		mark, text = "FAIL", r.Err.Error()
+		mark, text = "FAIL", strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 	}
 	fmt.Fprintf(w, "%s  %s %d  %s: %s\n", mark, r.Suite, r.Number, r.Name, text)
 }

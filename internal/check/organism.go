@@ -48,18 +48,23 @@ func bootstrapped(ctx context.Context, b *Bench) (map[string]string, error) {
 	if err := org.Bootstrap(ctx); err != nil {
 		return nil, err
 	}
-	client, err := b.client(ctx)
+	conn, err := b.scratchConnector(ctx)
 	if err != nil {
 		return nil, err
 	}
+	client, err := conn.Client()
+	if err != nil {
+		return nil, err
+	}
+	namespace := conn.Info().Namespace
 	ids := map[string]string{}
 	for _, name := range organism.Singletons() {
-		handle, err := client.Session().GetActor(ctx, name, b.Connection.Namespace)
+		handle, err := client.Session().GetActor(ctx, name, namespace)
 		if err != nil {
 			return nil, err
 		}
 		defer handle.Release()
-		if _, err := client.Call(ctx, b.Connection.Namespace, name, "ping"); err != nil {
+		if _, err := client.Call(ctx, namespace, name, "ping"); err != nil {
 			return nil, err
 		}
 		ids[name] = handle.ID()
@@ -131,7 +136,7 @@ func standing(ctx context.Context, b *Bench) (*organism.Organism, *connector.Con
 	if err := org.WaitReady(ctx); err != nil {
 		return nil, nil, err
 	}
-	conn, err := b.connector(ctx)
+	conn, err := b.scratchConnector(ctx)
 	return org, conn, err
 }
 
@@ -227,24 +232,48 @@ func tasksThroughAPI(ctx context.Context, b *Bench) (string, error) {
 		if err := json.Unmarshal(got.Body.Bytes(), &answer); err != nil || got.Code != http.StatusOK || !answer.Success {
 			return "", fmt.Errorf("a task for %s: %d %s", target, got.Code, got.Body)
 		}
-		if err := ranThere(ctx, client, b.Connection.Namespace, answer.Result.AgentID, answer.Result.PID); err != nil {
+		if err := RanThere(ctx, client, conn.Info().Namespace, answer.Result.AgentID, answer.Result.PID); err != nil {
 			return "", fmt.Errorf("a task for %s: %w", target, err)
 		}
 	}
 	return fmt.Sprintf("%d tasks ran in the processes that Ray names", len(targets)), nil
 }
 
-// ranThere compares the process that says it ran a task with the one that Ray has for the agent.
-func ranThere(ctx context.Context, client *ray.Client, namespace, agent string, pid int) error {
-	if client.GCS() == nil {
-		return nil // Ray's actor table is out of reach; connect tells so
+// RanThere compares the process that says it ran a task with the one that Ray has for the agent: the one of its actor
+// table or, where Ray's control store is not reachable from here, the one that Ray itself reaches under the agent's name.
+func RanThere(ctx context.Context, client *ray.Client, namespace, agent string, pid int) error {
+	var known int
+	var err error
+	if client.GCS() != nil {
+		var info ray.ActorInfo
+		info, err = client.GCS().NamedActor(ctx, namespace, agent)
+		known = info.PID
+	} else {
+		known, err = pidBySession(ctx, client.Session(), namespace, agent)
 	}
-	info, err := client.GCS().NamedActor(ctx, namespace, agent)
 	if err != nil {
-		return err
+		return fmt.Errorf("which process Ray has for agent %s: %w", agent, err)
 	}
-	if info.PID != pid {
-		return fmt.Errorf("agent %s says pid %d, Ray says %d", agent, pid, info.PID)
+	if known != pid {
+		return fmt.Errorf("agent %s says pid %d, Ray says %d", agent, pid, known)
 	}
 	return nil
+}
+
+func pidBySession(ctx context.Context, session *ray.Session, namespace, agent string) (int, error) {
+	handle, err := session.GetActor(ctx, agent, namespace)
+	if err != nil {
+		return 0, err
+	}
+	defer handle.Release()
+	v, err := handle.Call(ctx, "ping")
+	if err != nil {
+		return 0, err
+	}
+	pong, _ := v.(map[string]any)
+	pid, ok := pong["pid"].(int64)
+	if !ok {
+		return 0, fmt.Errorf("its ping has no pid: %v", v)
+	}
+	return int(pid), nil
 }

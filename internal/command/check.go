@@ -18,26 +18,25 @@ type checkCommand struct {
 	Timeout      time.Duration `help:"Longest time for all checks." default:"10m"`
 }
 
-// Run runs every check, also after one has failed, and ends the actors that they created.
-func (c *checkCommand) Run(ctx context.Context, s streams) (err error) {
+// Run runs every check, also after one has failed, and ends the actors that they created: in a namespace of their own, so
+// that nobody else's can be among them.
+func (c *checkCommand) Run(ctx context.Context, s streams) error {
 	connection, err := connector.FromEnv()
 	if err != nil {
-		return usageError{err}
+		err = usageError{err}
 	}
-	config, err := loadConfig(c.Config)
-	if err != nil {
+	config, configErr := loadConfig(c.Config)
+	if err := errors.Join(err, configErr, checkWorkerBinary(c.WorkerBinary)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	bench := &check.Bench{Lookup: os.Getenv, Connection: connection, Organism: config, Binary: c.WorkerBinary, Logger: slog.New(slog.DiscardHandler)}
-	defer func() {
-		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		err = errors.Join(err, bench.Close(farewell))
-	}()
 	passed, all := 0, check.All()
 	for _, one := range all {
+		if ctx.Err() != nil {
+			break
+		}
 		result := bench.Run(ctx, one)
 		result.Print(s.out)
 		if result.Err == nil {
@@ -45,7 +44,15 @@ func (c *checkCommand) Run(ctx context.Context, s streams) (err error) {
 		}
 	}
 	fmt.Fprintf(s.out, "%d/%d passed\n", passed, len(all))
-	if passed < len(all) {
+	farewell, cancelFarewell := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancelFarewell()
+	if err := bench.Close(farewell); err != nil {
+		return err // it also tells what may be left behind, whatever passed
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("not all checks ran (--timeout bounds them): %w", context.Cause(ctx))
+	case passed < len(all):
 		return errSilent
 	}
 	return nil

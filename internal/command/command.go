@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
+	"runtime"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/internal/interrupt"
 	"github.com/seedcore/seedcore/organism"
+	"github.com/seedcore/seedcore/ray"
 )
 
 // Exit codes.
@@ -51,11 +51,12 @@ type usageError struct{ err error }
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// errSilent ends the program with code 1 when the command has said all there is to say.
+// errSilent ends the program with code 1 when the command has said all there is to say. It is returned alone: what is
+// joined to it would not be printed.
 var errSilent = errors.New("failed")
 
 // Main runs the command line and returns the exit code: 0, 1 when the command failed, 2 when it was not understood.
-// SIGINT and SIGTERM end a command in order; a second one ends the process at once.
+// SIGINT and SIGTERM end a command in order; a second one ends the process at once, and says so.
 func Main(args []string, stdout, stderr io.Writer) int {
 	var line commandLine
 	code := -1
@@ -73,9 +74,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "seedcore: %v\nTry: seedcore --help\n", err)
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interrupt.Context(stderr, "seedcore")
 	defer stop()
-	context.AfterFunc(ctx, stop) // from here on a signal has its own effect again
 
 	options := &slog.HandlerOptions{Level: line.level(parsed.Command())}
 	var handler slog.Handler = slog.NewTextHandler(stderr, options)
@@ -130,4 +130,18 @@ func loadConfig(path string) (organism.Config, error) {
 		return cfg, usageError{err}
 	}
 	return cfg, nil
+}
+
+// checkWorkerBinary finds a program that Ray could not start before anything else is started.
+func checkWorkerBinary(path string) error {
+	if path == "" {
+		if runtime.GOOS != "linux" {
+			return usageError{fmt.Errorf("this is a program for %s, and Ray's nodes need one for Linux: name it by --worker-binary or SEEDCORE_WORKER_BINARY", runtime.GOOS)}
+		}
+		return nil
+	}
+	if _, err := ray.BinaryPackage(path); err != nil {
+		return usageError{fmt.Errorf("--worker-binary or SEEDCORE_WORKER_BINARY: %w", err)}
+	}
+	return nil
 }

@@ -2,7 +2,9 @@ package command_test
 
 import (
 	"bytes"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,25 +16,48 @@ func Example() {
 }
 
 func TestExitCodesAndMessages(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	nowhere := map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}
 	for name, c := range map[string]struct {
 		args []string
 		env  map[string]string
 		code int
 		text string // in either stream
+		not  string // in neither
 	}{
-		"help":              {args: []string{"--help"}, code: 0, text: "check"},
-		"help of a command": {args: []string{"serve", "--help"}, code: 0, text: "SEEDCORE_LISTEN"},
-		"nothing":           {code: 2, text: "seedcore --help"},
-		"unknown command":   {args: []string{"dance"}, code: 2, text: "dance"},
-		"unknown flag":      {args: []string{"serve", "--fast"}, code: 2, text: "--fast"},
-		"bad level":         {args: []string{"serve", "--log-level", "loud"}, code: 2, text: "log-level"},
-		"bad address":       {args: []string{"serve"}, env: map[string]string{"RAY_ADDRESS": "http://head:8265"}, code: 2, text: "ray://head:10001"},
-		"bad port":          {args: []string{"check"}, env: map[string]string{"RAY_PORT": "x"}, code: 2, text: `RAY_PORT="x"`},
-		"missing file":      {args: []string{"serve", "--config", "/does/not/exist.yaml"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 2, text: "/does/not/exist.yaml"},
-		"bad listen":        {args: []string{"serve", "--listen", "nowhere"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 1, text: "SEEDCORE_LISTEN"},
+		"help":               {args: []string{"--help"}, code: 0, text: "check"},
+		"help of a command":  {args: []string{"serve", "--help"}, code: 0, text: "SEEDCORE_LISTEN"},
+		"nothing":            {code: 2, text: "seedcore --help"},
+		"unknown command":    {args: []string{"dance"}, code: 2, text: "dance"},
+		"unknown flag":       {args: []string{"serve", "--fast"}, code: 2, text: "--fast"},
+		"bad level":          {args: []string{"serve", "--log-level", "loud"}, code: 2, text: "log-level"},
+		"bad address":        {args: []string{"serve"}, env: map[string]string{"RAY_ADDRESS": "http://head:8265"}, code: 2, text: "ray://head:10001"},
+		"bad port":           {args: []string{"check"}, env: map[string]string{"RAY_PORT": "x"}, code: 2, text: `RAY_PORT="x"`},
+		"missing file":       {args: []string{"serve", "--config", "/does/not/exist.yaml"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 2, text: "/does/not/exist.yaml"},
+		"bad listen":         {args: []string{"serve", "--listen", "nowhere"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 1, text: "SEEDCORE_LISTEN"},
+		"no worker binary":   {args: []string{"serve", "--worker-binary", "/does/not/exist"}, env: nowhere, code: 2, text: "SEEDCORE_WORKER_BINARY"},
+		"a script":           {args: []string{"check", "--worker-binary", script}, env: nowhere, code: 2, text: "not an ELF executable"},
+		"no time for tasks":  {args: []string{"serve", "--task-timeout", "0s"}, env: nowhere, code: 2, text: "SEEDCORE_TASK_TIMEOUT"},
+		"no time for check":  {args: []string{"check", "--timeout", "1ms"}, env: nowhere, code: 1, text: "not all checks ran"},
+		"all checks, no Ray": {args: []string{"check"}, env: nowhere, code: 1, text: "3/19 passed", not: "seedcore: "},
+		// What is wrong is found before a head is started.
+		"up, missing file":  {args: []string{"up", "--config", "/does/not/exist.yaml"}, code: 2, text: "/does/not/exist.yaml", not: "Starting"},
+		"up, worker binary": {args: []string{"up", "--worker-binary", script}, code: 2, text: "not an ELF executable", not: "Starting"},
+		"up, CPUs":          {args: []string{"up", "--num-cpus=-1"}, code: 2, text: "SEEDCORE_NUM_CPUS", not: "Starting"},
+		"up, taken port":    {args: []string{"up", "--listen", taken.Addr().String()}, code: 1, text: "SEEDCORE_LISTEN", not: "Starting"},
+		"up, all at once":   {args: []string{"up", "--worker-binary", script, "--config", "/does/not/exist.yaml"}, code: 2, text: "/does/not/exist.yaml", not: "Starting"},
+		"up, no Python":     {args: []string{"up", "--listen", "127.0.0.1:0", "--python", "/no/python"}, code: 1, text: "make setup"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, variable := range []string{"RAY_ADDRESS", "RAY_HOST", "RAY_PORT", "RAY_NAMESPACE", "SEEDCORE_LISTEN", "SEEDCORE_CONFIG"} {
+			for _, variable := range []string{"RAY_ADDRESS", "RAY_HOST", "RAY_PORT", "RAY_NAMESPACE", "SEEDCORE_LISTEN", "SEEDCORE_CONFIG", "SEEDCORE_WORKER_BINARY"} {
 				t.Setenv(variable, c.env[variable])
 				if c.env[variable] == "" {
 					if err := os.Unsetenv(variable); err != nil {
@@ -42,8 +67,8 @@ func TestExitCodesAndMessages(t *testing.T) {
 			}
 			var out, errs bytes.Buffer
 			code := command.Main(c.args, &out, &errs)
-			if text := out.String() + errs.String(); code != c.code || !strings.Contains(text, c.text) {
-				t.Errorf("exit code %d instead of %d, %q in:\n%s", code, c.code, c.text, text)
+			if text := out.String() + errs.String(); code != c.code || !strings.Contains(text, c.text) || c.not != "" && strings.Contains(text, c.not) {
+				t.Errorf("exit code %d instead of %d, %q and not %q in:\n%s", code, c.code, c.text, c.not, text)
 			}
 		})
 	}

@@ -26,20 +26,27 @@ type serveCommand struct {
 
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
-	conn, err := connection(s.log)
-	if err != nil {
+	conn, connErr := connection(s.log)
+	config, err := c.prepare()
+	if err := errors.Join(connErr, err); err != nil {
 		return err
 	}
-	return c.serve(ctx, s, conn, nil)
+	return c.serve(ctx, s, conn, config, nil)
+}
+
+// prepare checks what can be checked before anything is started, and reports all that is wrong.
+func (c *serveCommand) prepare() (organism.Config, error) {
+	config, err := loadConfig(c.Config)
+	var timeoutErr error
+	if c.TaskTimeout <= 0 {
+		timeoutErr = usageError{fmt.Errorf("--task-timeout or SEEDCORE_TASK_TIMEOUT is %s; give a time above 0", c.TaskTimeout)}
+	}
+	return config, errors.Join(err, checkWorkerBinary(c.WorkerBinary), timeoutErr)
 }
 
 // serve listens first, so that probes are answered from the start, and then connects and brings the organism up in the
 // background, for as long as it takes. What it started ends in the reverse order.
-func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Connector, head []string) (err error) {
-	config, err := loadConfig(c.Config)
-	if err != nil {
-		return err
-	}
+func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Connector, config organism.Config, head []string) (err error) {
 	org, err := organism.New(conn, config, organism.Options{Binary: c.WorkerBinary, TaskTimeout: c.TaskTimeout, Logger: s.log})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/organism"
 )
 
 const (
@@ -28,19 +29,16 @@ type upCommand struct {
 
 // Run starts a local head where none is configured, and serves.
 func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
-	cfg, err := connector.FromEnv()
+	cfg, config, err := c.prepare()
 	if err != nil {
-		return usageError{err}
-	}
-	cfg.Logger = s.log
-	if err := portIsFree(c.Listen); err != nil {
 		return err
 	}
+	cfg.Logger = s.log
 	var lines []string
 	if os.Getenv("RAY_ADDRESS") == "" && os.Getenv("RAY_HOST") == "" {
 		fmt.Fprintln(s.out, "Starting a local Ray head, since RAY_ADDRESS is empty ...")
-		config := rayhead.Config{Python: c.python(), NumCPUs: c.NumCPUs, Dashboard: c.Dashboard, Logger: s.log}
-		head, err := startHead(ctx, config)
+		local := rayhead.Config{Python: c.python(), NumCPUs: c.NumCPUs, Dashboard: c.Dashboard, Logger: s.log}
+		head, err := startHead(ctx, local)
 		if err != nil {
 			return err
 		}
@@ -54,7 +52,7 @@ func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
 		ctx = serving
 		kept := make(chan error, 1)
 		go func() {
-			err := keepHead(keeping, s, config, head)
+			err := keepHead(keeping, s, local, head)
 			end(err)
 			kept <- err
 		}()
@@ -69,7 +67,21 @@ func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	fmt.Fprintln(s.out, "Connecting, and creating the organism ...")
-	return c.serve(ctx, s, conn, lines)
+	return c.serve(ctx, s, conn, config, lines)
+}
+
+// prepare finds what is wrong before a head is started in vain.
+func (c *upCommand) prepare() (cfg connector.Config, config organism.Config, err error) {
+	cfg, envErr := connector.FromEnv()
+	if envErr != nil {
+		envErr = usageError{envErr}
+	}
+	config, err = c.serveCommand.prepare()
+	var cpusErr error
+	if c.NumCPUs < 0 {
+		cpusErr = usageError{fmt.Errorf("--num-cpus or SEEDCORE_NUM_CPUS is %d; give a number of at least 0", c.NumCPUs)}
+	}
+	return cfg, config, errors.Join(envErr, err, cpusErr, portIsFree(c.Listen))
 }
 
 func startHead(ctx context.Context, config rayhead.Config) (*rayhead.Head, error) {
