@@ -28,22 +28,24 @@ const AddressAuto = "auto"
 // Config says where the cluster is and how to watch it. The zero value is the cluster of this machine in
 // DefaultNamespace.
 type Config struct {
-	// Address is "ray://host:port" (the Ray Client server), "host:port" (the GCS; the session then goes to the same host
-	// at ClientPort) or "auto" (default): what Ray itself notes as this machine's cluster, else port 6379 here.
+	// Address is "ray://host:port" (the Ray Client server; ClientPort without a port), "host:port" (the GCS; the session
+	// then goes to the same host at ClientPort) or "auto" (default): what Ray itself notes as this machine's cluster, else port 6379 here.
 	Address string
-	// ClientPort is the Ray Client port that goes with an address of the GCS. Default 10001.
+	// ClientPort is the Ray Client port where Address does not say it. Default 10001.
 	ClientPort int
 	// Namespace is where named actors are looked up and created. Default DefaultNamespace.
 	Namespace string
 	// Warnings are contradictions in the environment that were settled; Start and Connect log each once.
 	Warnings []string
 	// HealthInterval is the time between two checks of a connection, HealthTimeout the time that one may take. Their
-	// sum bounds how long a loss stays unnoticed. Default 5 s each.
+	// sum bounds how long a loss stays unnoticed. HealthTimeout is also how long the opening of a connection waits for the
+	// GCS, which is looked for in the background afterwards. Default 5 s each.
 	HealthInterval, HealthTimeout time.Duration
-	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background. The pause doubles
-	// and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
+	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
+	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
 	FirstBackoff, SlowestBackoff time.Duration
-	// Logger takes one line a state change. Default: discard.
+	// Logger takes one line a state change. Its handler may use the connector, except for waiting in it for Close. Default:
+	// discard.
 	Logger *slog.Logger
 }
 
@@ -61,38 +63,29 @@ func (e *ConfigError) Error() string {
 
 // FromEnv reads RAY_ADDRESS, RAY_HOST, RAY_PORT, SEEDCORE_RAY_CLIENT_PORT, RAY_NAMESPACE, SEEDCORE_NS and
 // SEEDCORE_DEFAULT_NAMESPACE. An empty variable counts as unset. All unusable ones are reported together, each as a
-// *ConfigError. It opens nothing.
+// *ConfigError; one that has no effect beside the others is not looked into, and Warnings says so. It opens nothing.
 func FromEnv() (Config, error) { return FromLookup(os.Getenv) }
 
 // FromLookup is FromEnv with another place to look variables up; get returns "" for what is not set.
 func FromLookup(get func(string) string) (Config, error) {
-	var cfg Config
+	cfg := Config{ClientPort: DefaultClientPort}
 	var problems []error
-	port := func(name string, fallback int) int {
-		text := get(name)
-		if text == "" {
-			return fallback
+	if text := get("SEEDCORE_RAY_CLIENT_PORT"); text != "" {
+		port, err := parsePort(text)
+		if err != nil {
+			problems = append(problems, &ConfigError{"SEEDCORE_RAY_CLIENT_PORT", text, err.Error()})
+		} else {
+			cfg.ClientPort = port
 		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > 65535 {
-			problems = append(problems, &ConfigError{name, text, "is not a port number from 1 to 65535"})
+	}
+	source, err := cfg.addressFrom(get)
+	if err == nil {
+		if _, e := parseAddress(cfg.Address, cfg.ClientPort); e != nil {
+			err = &ConfigError{source, get(source), e.Error()}
 		}
-		return n
 	}
-	cfg.ClientPort = port("SEEDCORE_RAY_CLIENT_PORT", DefaultClientPort)
-	rayPort := port("RAY_PORT", DefaultClientPort)
-
-	source := "RAY_ADDRESS"
-	cfg.Address = get("RAY_ADDRESS")
-	if host := get("RAY_HOST"); cfg.Address == "" && host != "" {
-		source = "RAY_HOST"
-		cfg.Address = "ray://" + net.JoinHostPort(host, strconv.Itoa(rayPort))
-	}
-	if cfg.Address == "" {
-		cfg.Address = AddressAuto
-	}
-	if _, err := parseAddress(cfg.Address, cfg.ClientPort); err != nil {
-		problems = append(problems, &ConfigError{source, get(source), err.Error()})
+	if err != nil {
+		problems = append(problems, err)
 	}
 
 	cfg.Namespace = DefaultNamespace
@@ -102,9 +95,47 @@ func FromLookup(get func(string) string) (Config, error) {
 		}
 	}
 	if a, b := get("RAY_NAMESPACE"), get("SEEDCORE_NS"); a != "" && b != "" && a != b {
-		cfg.Warnings = append(cfg.Warnings, fmt.Sprintf("RAY_NAMESPACE=%q and SEEDCORE_NS=%q differ: RAY_NAMESPACE is used", a, b))
+		cfg.warn("RAY_NAMESPACE=%q and SEEDCORE_NS=%q differ: RAY_NAMESPACE is used", a, b)
 	}
 	return cfg, errors.Join(problems...)
+}
+
+// addressFrom settles the address, and names the variable that it comes from.
+func (c *Config) addressFrom(get func(string) string) (source string, err error) {
+	address, host, port := get("RAY_ADDRESS"), get("RAY_HOST"), get("RAY_PORT")
+	fromHost := "ray://" + net.JoinHostPort(host, port)
+	switch {
+	case address != "":
+		if host != "" && address != fromHost {
+			c.warn("RAY_HOST=%q is ignored: RAY_ADDRESS=%q decides", host, address)
+		}
+		if port != "" && address != fromHost {
+			c.warn("RAY_PORT=%q is ignored: RAY_ADDRESS=%q decides", port, address)
+		}
+		c.Address = address
+		return "RAY_ADDRESS", nil
+	case host == "":
+		if port != "" {
+			c.warn("RAY_PORT=%q is ignored: it goes with RAY_HOST, which is not set", port)
+		}
+		c.Address = AddressAuto
+		return "RAY_ADDRESS", nil
+	case port == "":
+		c.Address = "ray://" + net.JoinHostPort(host, strconv.Itoa(c.ClientPort))
+		return "RAY_HOST", nil
+	case strings.Contains(port, "://"):
+		return "RAY_PORT", &ConfigError{"RAY_PORT", port, "is no port number but what Kubernetes sets in the pods beside a service named \"ray\"; " +
+			"set RAY_ADDRESS=ray://" + net.JoinHostPort(host, strconv.Itoa(c.ClientPort)) + ", or RAY_PORT, or enableServiceLinks: false in the pod"}
+	}
+	if _, err := parsePort(port); err != nil {
+		return "RAY_PORT", &ConfigError{"RAY_PORT", port, err.Error()}
+	}
+	c.Address = fromHost
+	return "RAY_HOST", nil
+}
+
+func (c *Config) warn(format string, args ...any) {
+	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
 }
 
 // withDefaults fills what is empty and checks the rest.
@@ -123,8 +154,9 @@ func (c Config) withDefaults() (Config, error) {
 	if _, err := parseAddress(c.Address, c.ClientPort); err != nil {
 		problems = append(problems, &ConfigError{"Address", c.Address, err.Error()})
 	}
-	if c.ClientPort < 1 || c.ClientPort > 65535 {
-		problems = append(problems, &ConfigError{"ClientPort", strconv.Itoa(c.ClientPort), "is not a port number from 1 to 65535"})
+	port := strconv.Itoa(c.ClientPort)
+	if _, err := parsePort(port); err != nil {
+		problems = append(problems, &ConfigError{"ClientPort", port, err.Error()})
 	}
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
@@ -156,36 +188,46 @@ func parseAddress(address string, clientPort int) (endpoints, error) {
 	case address == AddressAuto:
 		return endpoints{auto: true}, nil
 	case !hasScheme:
-		host, _, err := splitHostPort(address)
+		host, err := hostOf(address)
 		if err != nil {
 			return endpoints{}, err
 		}
 		return endpoints{session: net.JoinHostPort(host, strconv.Itoa(clientPort)), gcs: address}, nil
 	case scheme == "ray":
 		if !strings.Contains(rest, ":") {
-			rest = net.JoinHostPort(rest, strconv.Itoa(DefaultClientPort))
+			rest = net.JoinHostPort(rest, strconv.Itoa(clientPort))
 		}
-		if _, _, err := splitHostPort(rest); err != nil {
+		if _, err := hostOf(rest); err != nil {
 			return endpoints{}, err
 		}
 		return endpoints{session: rest}, nil
 	case scheme == "http" || scheme == "https":
 		host, _, _ := strings.Cut(strings.TrimSuffix(rest, "/"), ":")
-		return endpoints{}, fmt.Errorf("is the address of Ray's dashboard and jobs API; the Ray Client server is what is needed, usually ray://%s:%d", host, DefaultClientPort)
+		return endpoints{}, fmt.Errorf("is the address of Ray's dashboard and jobs API; the Ray Client server is what is needed, usually ray://%s:%d", host, clientPort)
 	default:
 		return endpoints{}, fmt.Errorf("has the unknown scheme %q: use ray://host:port, host:port of the GCS, or auto", scheme)
 	}
 }
 
-func splitHostPort(s string) (host, port string, err error) {
-	host, port, err = net.SplitHostPort(s)
+// hostOf checks host:port and returns the host.
+func hostOf(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
-		return "", "", fmt.Errorf("is not of the form host:port")
+		return "", errors.New("is not of the form host:port")
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", "", fmt.Errorf("has the port %q, which is not a number from 1 to 65535", port)
+	if _, err := parsePort(port); err != nil {
+		return "", fmt.Errorf("has the port %q, which %w", port, err)
 	}
-	return host, port, nil
+	return host, nil
+}
+
+// parsePort is the one place that knows what a port is. Its error reads on from the text.
+func parsePort(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 65535 {
+		return 0, errors.New("is not a port number from 1 to 65535")
+	}
+	return n, nil
 }
 
 // currentClusterFile is where `ray start` notes the GCS address of this machine's newest cluster.

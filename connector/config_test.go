@@ -24,11 +24,49 @@ func TestEnvironmentDecidesTheAddress(t *testing.T) {
 		"address over host": {map[string]string{"RAY_ADDRESS": "gcs:6379", "RAY_HOST": "head"}, "gcs:6379"},
 		"empty is unset":    {map[string]string{"RAY_ADDRESS": "", "RAY_HOST": "head"}, "ray://head:10001"},
 		"IPv6":              {map[string]string{"RAY_ADDRESS": "ray://[::1]:10001"}, "ray://[::1]:10001"},
+		"IPv6 host":         {map[string]string{"RAY_HOST": "::1"}, "ray://[::1]:10001"},
+		"host, client port": {map[string]string{"RAY_HOST": "head", "SEEDCORE_RAY_CLIENT_PORT": "9000"}, "ray://head:9000"},
+		"both ports":        {map[string]string{"RAY_HOST": "head", "RAY_PORT": "9001", "SEEDCORE_RAY_CLIENT_PORT": "9000"}, "ray://head:9001"},
 	} {
 		cfg, err := connector.FromLookup(lookup(c.env))
 		if err != nil || cfg.Address != c.want {
 			t.Errorf("%s: address %q, %v; want %q", name, cfg.Address, err, c.want)
 		}
+	}
+}
+
+// Kubernetes sets RAY_PORT to a URL in every pod beside a service named "ray". Where nothing needs it that is no error.
+func TestRayPortMattersWithRayHostAlone(t *testing.T) {
+	for _, port := range []string{"tcp://10.0.0.1:6379", "ten", "70000"} {
+		for _, c := range []struct{ address, host, want, problem string }{
+			{address: "ray://head:10001", want: "ray://head:10001"},
+			{address: "ray://head:10001", host: "other", want: "ray://head:10001"},
+			{want: "auto"},
+			{host: "head", problem: "RAY_PORT"},
+		} {
+			cfg, err := connector.FromLookup(lookup(map[string]string{"RAY_ADDRESS": c.address, "RAY_HOST": c.host, "RAY_PORT": port}))
+			var config *connector.ConfigError
+			switch {
+			case c.problem != "":
+				if !errors.As(err, &config) || config.Setting != c.problem {
+					t.Errorf("%+v, RAY_PORT=%s: %v", c, port, err)
+				}
+				if strings.Contains(port, "tcp") && !strings.Contains(err.Error(), "Kubernetes") {
+					t.Errorf("%v does not say where %s comes from", err, port)
+				}
+			case err != nil || cfg.Address != c.want:
+				t.Errorf("%+v, RAY_PORT=%s: %q, %v", c, port, cfg.Address, err)
+			case !strings.Contains(strings.Join(cfg.Warnings, "; "), "RAY_PORT=\""+port+"\" is ignored"):
+				t.Errorf("%+v, RAY_PORT=%s: warnings %q", c, port, cfg.Warnings)
+			case c.host != "" && !strings.Contains(strings.Join(cfg.Warnings, "; "), "RAY_HOST=\"other\" is ignored"):
+				t.Errorf("%+v, RAY_PORT=%s: warnings %q", c, port, cfg.Warnings)
+			}
+		}
+	}
+	// What agrees is no contradiction.
+	cfg, err := connector.FromLookup(lookup(map[string]string{"RAY_ADDRESS": "ray://head:10001", "RAY_HOST": "head", "RAY_PORT": "10001"}))
+	if err != nil || len(cfg.Warnings) != 0 {
+		t.Errorf("%q, %v", cfg.Warnings, err)
 	}
 }
 
@@ -62,12 +100,12 @@ func TestEffectiveNamespace(t *testing.T) {
 
 func TestUnusableSettingsAreNamedTogether(t *testing.T) {
 	_, err := connector.FromLookup(lookup(map[string]string{
-		"RAY_ADDRESS": "http://head:8265", "RAY_PORT": "ten", "SEEDCORE_RAY_CLIENT_PORT": "70000",
+		"RAY_ADDRESS": "http://head:8265", "SEEDCORE_RAY_CLIENT_PORT": "70000",
 	}))
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, part := range []string{"RAY_ADDRESS", "dashboard", "ray://head:10001", `RAY_PORT="ten"`, `SEEDCORE_RAY_CLIENT_PORT="70000"`} {
+	for _, part := range []string{"RAY_ADDRESS", "dashboard", "ray://head:10001", `SEEDCORE_RAY_CLIENT_PORT="70000"`} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not say %s: %v", part, err)
 		}

@@ -40,7 +40,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		"unknown flag":       {args: []string{"serve", "--fast"}, code: 2, text: "--fast"},
 		"bad level":          {args: []string{"serve", "--log-level", "loud"}, code: 2, text: "log-level"},
 		"bad address":        {args: []string{"serve"}, env: map[string]string{"RAY_ADDRESS": "http://head:8265"}, code: 2, text: "ray://head:10001"},
-		"bad port":           {args: []string{"check"}, env: map[string]string{"RAY_PORT": "x"}, code: 2, text: `RAY_PORT="x"`},
+		"bad port":           {args: []string{"check"}, env: map[string]string{"RAY_HOST": "head", "RAY_PORT": "x"}, code: 2, text: `RAY_PORT="x"`},
 		"missing file":       {args: []string{"serve", "--config", "/does/not/exist.yaml"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 2, text: "/does/not/exist.yaml"},
 		"bad listen":         {args: []string{"serve", "--listen", "nowhere"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 1, text: "SEEDCORE_LISTEN"},
 		"no worker binary":   {args: []string{"serve", "--worker-binary", "/does/not/exist"}, env: nowhere, code: 2, text: "SEEDCORE_WORKER_BINARY"},
