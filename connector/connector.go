@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +26,10 @@ type Connector struct {
 	stop  context.CancelFunc // ends owner
 	kick  chan struct{}      // wakes the owner from a pause; capacity 1
 
-	mu         sync.Mutex // guards everything below
+	background sync.WaitGroup // what the owner started and waits for
+	path       path           // the owner's; Close takes it over
+
+	mu         sync.Mutex // guards everything below; client is written by the owner alone
 	started    bool       // the owner runs
 	persistent bool       // the owner goes on after a failed attempt
 	reset      bool       // the owner is to replace the session
@@ -36,6 +38,8 @@ type Connector struct {
 	attempt    *attempt      // the attempt under way, or else the next one
 	failure    string        // the kind of the newest failure to connect; empty after a success
 	told       string        // the kind that was logged last
+	untold     []change      // changes of state that are to be told
+	telling    bool          // a goroutine tells them
 	changed    chan struct{} // closed and replaced whenever info changes
 	ownerDone  chan struct{} // closed when the owner has returned
 }
@@ -73,19 +77,19 @@ func New(cfg Config) (*Connector, error) {
 func (c *Connector) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.persistent = true
+	if !c.persistent {
+		c.persistent = true
+		c.wake() // it may rest after an attempt that Connect asked for
+	}
 	c.run()
 }
 
 // run starts the owner once; c.mu is held.
 func (c *Connector) run() {
-	if c.started || c.info.State == StateClosing || c.info.State == StateClosed {
+	if c.started || c.info.State.ends() {
 		return
 	}
 	c.started = true
-	for _, w := range c.cfg.Warnings {
-		c.log.Warn(w)
-	}
 	go c.supervise()
 }
 
@@ -113,7 +117,7 @@ func (c *Connector) Reset(ctx context.Context) error {
 
 // await wakes the owner and waits for the outcome of the current attempt. It is entered with c.mu held and unlocks it.
 func (c *Connector) await(ctx context.Context) error {
-	if c.info.State == StateClosing || c.info.State == StateClosed {
+	if c.info.State.ends() {
 		c.mu.Unlock()
 		return ErrClosed
 	}
@@ -144,11 +148,15 @@ func (c *Connector) wake() {
 
 // Client returns the client of the present epoch, or ErrNotConnected before the first connection. While a session is
 // being replaced it still returns the last client: its direct calls may well work, its session fails.
+//
+// A client is a value that does not change. Direct calls that become possible later, or move to another GCS, come with
+// another client of the same session and epoch: ask for it again instead of keeping it. The one before stays usable for
+// some seconds.
 func (c *Connector) Client() (*ray.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.info.State == StateClosing || c.info.State == StateClosed:
+	case c.info.State.ends():
 		return nil, ErrClosed
 	case c.client == nil && c.info.LastError != "":
 		return nil, fmt.Errorf("%w: %s", ErrNotConnected, c.info.LastError)
@@ -158,14 +166,15 @@ func (c *Connector) Client() (*ray.Client, error) {
 	return c.client, nil
 }
 
-// WaitSession waits for a session whose epoch is above after, and returns its client and epoch.
+// WaitSession waits for a session whose epoch is above after, and returns its client and epoch. Client has the client's
+// successors within that epoch.
 func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client, uint64, error) {
 	for {
 		c.mu.Lock()
 		client, epoch, state, changed := c.client, c.info.Epoch, c.info.State, c.changed
 		c.mu.Unlock()
 		switch {
-		case state == StateClosing || state == StateClosed:
+		case state.ends():
 			return nil, 0, ErrClosed
 		case epoch > after && state.Answers():
 			return client, epoch, nil
@@ -182,72 +191,26 @@ func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client,
 // session on the server. It is idempotent; a later call returns at once.
 func (c *Connector) Close(ctx context.Context) error {
 	c.mu.Lock()
-	if c.info.State == StateClosing || c.info.State == StateClosed {
+	if c.info.State.ends() {
 		c.mu.Unlock()
 		return nil
 	}
 	started := c.started
 	c.set(func(i *Info) { i.State = StateClosing })
-	c.mu.Unlock()
 	c.stop()
+	c.unlock()
 	if started {
 		<-c.ownerDone
 	}
+	err := c.path.close(ctx)
+	if c.client != nil {
+		err = errors.Join(err, c.client.Session().Close(ctx))
+	}
 	c.mu.Lock()
-	client := c.client
-	c.mu.Unlock()
-	err := closeClient(ctx, client)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.set(func(i *Info) { i.State = StateClosed })
+	defer c.unlock()
+	c.set(func(i *Info) {
+		i.State = StateClosed
+		i.forgetSession()
+	})
 	return err
-}
-
-// set changes the information, and reports a change of state in the one place where that happens; c.mu is held. A
-// change that the table does not have is a defect of this package and is logged as such.
-func (c *Connector) set(change func(*Info)) {
-	before := c.info
-	change(&c.info)
-	if c.info.State != before.State {
-		c.info.Since = time.Now()
-		c.report(before.State)
-	}
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// report logs a change of state; c.mu is held. Attempts that go on failing for the same reason are told once.
-func (c *Connector) report(was State) {
-	i := c.info
-	attrs := []any{"state", i.State, "was", was, "epoch", i.Epoch, "address", i.Address}
-	if i.LastError != "" {
-		attrs = append(attrs, "cause", i.LastError)
-	}
-	level := slog.LevelInfo
-	switch {
-	case !slices.Contains(transitions[was], i.State):
-		level = slog.LevelError
-	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && c.failure == c.told:
-		level = slog.LevelDebug
-	case was.Answers() && !i.State.Answers() && i.State != StateClosing, i.State == StateDisconnected:
-		level = slog.LevelWarn
-	}
-	if i.State == StateDisconnected || i.State.Answers() {
-		c.told = c.failure
-	}
-	c.log.Log(context.Background(), level, "ray connection", attrs...)
-}
-
-// failureKinds are the reasons for which an attempt fails that call for different things to be done.
-var failureKinds = []error{ray.ErrNoClientServer, context.DeadlineExceeded}
-
-// failureKind reduces an error of an attempt to its kind. The texts of network errors differ from one time to the next,
-// by local ports and by the moment at which a connection broke, and say the same.
-func failureKind(err error) string {
-	for _, kind := range failureKinds {
-		if errors.Is(err, kind) {
-			return kind.Error()
-		}
-	}
-	return err.Error()
 }

@@ -180,12 +180,123 @@ func TestStartConnectsInTheBackgroundForEver(t *testing.T) {
 	}
 }
 
+// Start takes up again what Connect gave up.
+func TestStartAfterAConnectThatFailed(t *testing.T) {
+	conn, _ := newConnector(t, connector.Config{
+		Address: "ray://" + deadAddress(t), FirstBackoff: 10 * time.Millisecond, SlowestBackoff: 50 * time.Millisecond,
+	})
+	if err := conn.Connect(deadline(t)); !errors.Is(err, ray.ErrNoClientServer) {
+		t.Fatal(err)
+	}
+	conn.Start()
+	waitAttempts(t, conn, 3)
+}
+
+// The client port is for every address that does not say it.
+func TestTheClientPortGoesWithAnAddressWithoutOne(t *testing.T) {
+	dead := deadAddress(t)
+	conn, _ := newConnector(t, connector.Config{Address: "ray://127.0.0.1", ClientPort: portOf(t, dead)})
+	if err := conn.Connect(deadline(t)); !errors.Is(err, ray.ErrNoClientServer) || conn.Info().Resolved != dead {
+		t.Errorf("%v, %+v", err, conn.Info())
+	}
+}
+
+// observer is a slog handler that hands over the state of every line about a change.
+type observer struct {
+	slog.Handler
+	see func(connector.State)
+}
+
+func (o observer) Enabled(context.Context, slog.Level) bool { return true }
+
+func (o observer) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if state, ok := a.Value.Any().(connector.State); ok && a.Key == "state" {
+			o.see(state)
+		}
+		return true
+	})
+	return nil
+}
+
+// Whoever is told of a change may ask the connector, and act on it.
+func TestTheLogHandlerMayUseTheConnector(t *testing.T) {
+	var conn *connector.Connector
+	var mu sync.Mutex // guards seen
+	var seen []connector.State
+	conn, err := connector.New(connector.Config{
+		Address: "ray://" + deadAddress(t), FirstBackoff: time.Millisecond, SlowestBackoff: time.Millisecond,
+		Logger: slog.New(observer{slog.DiscardHandler, func(s connector.State) {
+			_ = conn.Info()
+			conn.Start()
+			mu.Lock()
+			defer mu.Unlock()
+			seen = append(seen, s)
+		}}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_ = conn.Connect(deadline(t))
+		waitAttempts(t, conn, 3)
+		done <- conn.Close(deadline(t))
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(60 * time.Second):
+		t.Fatal("the connector waits for its log handler, which waits for the connector")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := len(seen); n < 6 || seen[0] != connector.StateConnecting || seen[1] != connector.StateDisconnected || seen[n-1] != connector.StateClosed {
+		t.Errorf("told out of order or not at all: %v", seen)
+	}
+}
+
+// An attempt that is about to begin does not take a closing connection back to connecting.
+func TestClosingIsNotOverwritten(t *testing.T) {
+	var mu sync.Mutex // guards seen
+	var seen []connector.State
+	conn, err := connector.New(connector.Config{
+		Address: "ray://" + deadAddress(t), FirstBackoff: time.Millisecond, SlowestBackoff: time.Millisecond,
+		Logger: slog.New(observer{slog.DiscardHandler, func(s connector.State) {
+			mu.Lock()
+			seen = append(seen, s)
+			mu.Unlock()
+			if s == connector.StateClosing {
+				time.Sleep(50 * time.Millisecond) // the next attempt is due by now
+			}
+		}}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Start()
+	waitAttempts(t, conn, 3)
+	if err := conn.Close(deadline(t)); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for i, s := range seen {
+		if s == connector.StateClosing && (i+2 != len(seen) || seen[i+1] != connector.StateClosed) {
+			t.Errorf("after closing: %v", seen[i:])
+		}
+	}
+}
+
 func waitAttempts(t *testing.T, conn *connector.Connector, n int) {
 	t.Helper()
 	end := time.Now().Add(60 * time.Second)
 	for conn.Info().Attempts < n {
 		if time.Now().After(end) {
-			t.Fatalf("%+v", conn.Info())
+			t.Errorf("%+v", conn.Info())
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -230,72 +341,6 @@ func session(t *testing.T, conn *connector.Connector) *ray.Session {
 		t.Fatal(err)
 	}
 	return client.Session()
-}
-
-// The loss of one link is told from the loss of both.
-func TestTheGCSAloneIsDegraded(t *testing.T) {
-	head := raytest.Head(t)
-	proxy := faultproxy.New(t, head.GCSAddress())
-	_, clientPort, err := net.SplitHostPort(head.ClientAddress())
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := net.LookupPort("tcp", clientPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, proxyPort, err := net.SplitHostPort(proxy.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, _ := newConnector(t, connector.Config{
-		Address: net.JoinHostPort(host, proxyPort), ClientPort: port, Namespace: raytest.Namespace(t),
-		HealthInterval: 200 * time.Millisecond, HealthTimeout: time.Second,
-	})
-	if err := conn.Connect(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	if info := conn.Info(); info.GCSAddress != proxy.Address() || !info.Direct {
-		t.Fatalf("%+v", info)
-	}
-	proxy.Refuse(true)
-	proxy.Cut()
-	info := waitState(t, conn, 20*time.Second, connector.StateDegraded)
-	if !strings.Contains(info.LastError, "GCS") || !info.State.Answers() {
-		t.Errorf("%+v", info)
-	}
-	proxy.Refuse(false)
-	if info := waitState(t, conn, 20*time.Second, connector.StateConnected); info.Epoch != 1 || info.LastError != "" {
-		t.Errorf("%+v", info)
-	}
-}
-
-// Without a way to the GCS there are no direct calls, and the reason is there to read.
-func TestOnlyTheClientPortIsReachable(t *testing.T) {
-	proxy := faultproxy.New(t, raytest.Head(t).ClientAddress())
-	host, port, err := net.SplitHostPort(proxy.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	clientPort, err := net.LookupPort("tcp", port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, deadPort, err := net.SplitHostPort(deadAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, _ := newConnector(t, connector.Config{Address: net.JoinHostPort(host, deadPort), ClientPort: clientPort, Namespace: raytest.Namespace(t)})
-	if err := conn.Connect(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	info := conn.Info()
-	if info.Direct || info.NoDirect == "" || info.State != connector.StateConnected {
-		t.Errorf("%+v", info)
-	}
-	if err := session(t, conn).Ping(deadline(t)); err != nil {
-		t.Error(err)
-	}
 }
 
 // A session that the server forgot is replaced: a new epoch, and the direct path of the same cluster goes on.

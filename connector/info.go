@@ -7,13 +7,15 @@ import "time"
 type Info struct {
 	State State     `json:"state"`
 	Since time.Time `json:"since"`
-	// Epoch counts the sessions, from 1.
+	// Epoch counts the sessions, from 1. Without a session it is that of the last one.
 	Epoch uint64 `json:"epoch"`
-	// Address is what was asked for, Resolved the host:port that it led to.
+	// Address is what was asked for, Resolved the host:port that it led to at the newest attempt.
 	Address  string `json:"address"`
 	Resolved string `json:"resolved,omitempty"`
 	// Namespace is the effective one: it is asked for explicitly and checked on every session.
-	Namespace     string `json:"namespace"`
+	Namespace string `json:"namespace"`
+
+	// SessionID to PythonVersion describe the session that there is. They are empty from its loss until there is the next.
 	SessionID     string `json:"session_id,omitempty"`
 	JobID         string `json:"job_id,omitempty"`
 	NodeID        string `json:"node_id,omitempty"`
@@ -21,16 +23,36 @@ type Info struct {
 	GCSAddress    string `json:"gcs_address,omitempty"`
 	RayVersion    string `json:"ray_version,omitempty"`
 	PythonVersion string `json:"python_version,omitempty"`
-	// Direct tells whether direct calls are in use; NoDirect is the reason when they are not.
+
+	// Session and GCS are the two links. The GCS's is empty where no GCS was reached from here.
+	Session Link `json:"session"`
+	GCS     Link `json:"gcs"`
+	// Direct tells whether calls are made directly; NoDirect is the reason when they are not, kept up to date while the
+	// way is looked for. Both are empty without a session.
 	Direct   bool   `json:"direct"`
 	NoDirect string `json:"no_direct,omitempty"`
 	// LastError is the newest failure, kept until a connection is up again.
 	LastError string `json:"last_error,omitempty"`
 	// Attempts counts the tries to connect since the last session.
 	Attempts int `json:"attempts"`
-	// LastHealthy is when the session last answered, and Latency how long that round trip took.
+}
+
+// Link is what the checks of one link saw.
+type Link struct {
+	// Answers: the newest check was answered, and nothing is known against the link since.
+	Answers bool `json:"answers"`
+	// LastHealthy is when it last answered, and Latency how long that round trip took.
 	LastHealthy time.Time     `json:"last_healthy,omitzero"`
 	Latency     time.Duration `json:"latency_ns,omitempty"`
+}
+
+func (l *Link) answered(latency time.Duration) { *l = Link{true, time.Now(), latency} }
+
+// forgetSession empties what describes a session that is gone.
+func (i *Info) forgetSession() {
+	i.SessionID, i.JobID, i.NodeID, i.ClusterID, i.GCSAddress, i.RayVersion, i.PythonVersion = "", "", "", "", "", "", ""
+	i.Session.Answers, i.GCS.Answers = false, false
+	i.Direct, i.NoDirect = false, ""
 }
 
 // Info returns a snapshot. It makes no round trip.

@@ -25,10 +25,13 @@ const (
 // Answers tells whether the session answered when it was last looked at.
 func (s State) Answers() bool { return s == StateConnected || s == StateDegraded }
 
+// ends tells whether Close was called.
+func (s State) ends() bool { return s == StateClosing || s == StateClosed }
+
 // transitions lists, for each state, the states that may follow it.
 var transitions = map[State][]State{
 	StateDisconnected: {StateConnecting, StateClosing},
-	StateConnecting:   {StateConnected, StateDisconnected, StateClosing},
+	StateConnecting:   {StateConnected, StateDegraded, StateDisconnected, StateClosing},
 	StateConnected:    {StateDegraded, StateReconnecting, StateLost, StateClosing},
 	StateDegraded:     {StateConnected, StateReconnecting, StateLost, StateClosing},
 	StateReconnecting: {StateConnected, StateDegraded, StateLost, StateClosing},

@@ -11,21 +11,25 @@ import (
 )
 
 const (
-	// attemptTimeout bounds one attempt: starting a session's process on the head takes seconds, and it fails at random.
+	// attemptTimeout bounds the opening of a session: starting its process on the head takes seconds, and it fails at random.
 	attemptTimeout = 60 * time.Second
-	// gcsTimeout bounds the look for a GCS that may not be reachable from here.
-	gcsTimeout = 5 * time.Second
-	// farewell bounds the closing of a session that is being replaced, and of a direct path that leads nowhere.
+	// farewell bounds the closing of a session that is being replaced, and is the time that a direct path which was replaced
+	// stays open.
 	farewell = 5 * time.Second
 	// noFarewell is for a session that does not answer: the server cannot take leave of it.
 	noFarewell = 200 * time.Millisecond
 )
 
-// supervise is the owner of the connection: the only goroutine that opens and replaces sessions.
+// supervise is the owner of the connection: the only goroutine that opens and replaces sessions, and that writes c.client
+// and c.path.
 func (c *Connector) supervise() {
 	defer close(c.ownerDone)
+	defer c.background.Wait()
+	for _, w := range c.cfg.Warnings {
+		c.log.Warn(w)
+	}
 	for failures := 0; ; {
-		client, err := c.connect()
+		err := c.connect()
 		if c.owner.Err() != nil {
 			return
 		}
@@ -37,11 +41,11 @@ func (c *Connector) supervise() {
 			continue
 		}
 		failures = 0
-		patience := c.watch(client)
+		patience := c.watch()
 		if c.owner.Err() != nil {
 			return
 		}
-		c.retire(client, patience)
+		c.retireSession(patience)
 	}
 }
 
@@ -53,10 +57,7 @@ func (c *Connector) rest(failures int) bool {
 	c.mu.Unlock()
 	var due <-chan time.Time
 	if persistent {
-		limit := min(c.cfg.SlowestBackoff, c.cfg.FirstBackoff<<min(failures-1, 20))
-		timer := time.NewTimer(rand.N(limit) + time.Millisecond)
-		defer timer.Stop()
-		due = timer.C
+		due = time.After(c.backoff(failures))
 	}
 	select {
 	case <-due:
@@ -67,29 +68,32 @@ func (c *Connector) rest(failures int) bool {
 	return true
 }
 
+// backoff is the pause after that many failures in a row.
+func (c *Connector) backoff(failures int) time.Duration {
+	limit := min(c.cfg.SlowestBackoff, c.cfg.FirstBackoff<<min(failures-1, 20))
+	return rand.N(limit) + time.Millisecond
+}
+
 // connect makes one attempt and tells its outcome to everyone who waits for it.
-func (c *Connector) connect() (*ray.Client, error) {
+func (c *Connector) connect() error {
 	c.mu.Lock()
-	c.set(func(i *Info) {
+	c.reset = false
+	goOn := c.set(func(i *Info) {
 		i.State = StateConnecting
 		i.Attempts++
 	})
-	c.reset = false
-	old := c.client
-	c.mu.Unlock()
-
-	ctx, cancel := context.WithTimeout(c.owner, attemptTimeout)
-	defer cancel()
-	client, info, err := c.open(ctx, old)
+	c.unlock()
+	if !goOn {
+		return ErrClosed
+	}
+	old := c.path
+	client, next, info, err := c.open()
+	if client != nil && old.gcs != nil && old.gcs != next.gcs {
+		defer c.retirePath(old) // after the new client has taken its place
+	}
 
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if client != nil {
-		c.client = client
-	}
-	if c.info.State == StateClosing {
-		return nil, ErrClosed // Close ends the client
-	}
+	defer c.unlock()
 	if err != nil {
 		c.failure = failureKind(err)
 		err = fmt.Errorf("connector: connect to %s: %w", c.cfg.Address, err)
@@ -99,16 +103,31 @@ func (c *Connector) connect() (*ray.Client, error) {
 			i.LastError = err.Error()
 		})
 		c.settle(err)
-		return nil, err
+		return err
 	}
+	c.client, c.path = client, next // also when Close was called meanwhile: it closes them
 	c.persistent, c.failure = true, ""
 	c.set(func(i *Info) {
-		info.State, info.Since, info.Epoch = StateConnected, i.Since, i.Epoch+1
-		info.Address, info.LastHealthy = i.Address, time.Now()
+		info.State, info.Since, info.Epoch = stateOf(true, next.gcs == nil || next.proven), i.Since, i.Epoch+1
+		info.Address = i.Address
+		info.GCS = i.GCS
+		info.setPath(next)
 		*i = info
 	})
 	c.settle(nil)
-	return client, nil
+	return nil
+}
+
+// stateOf draws the state from what the links do while there is a session.
+func stateOf(session, gcs bool) State {
+	switch {
+	case !session:
+		return StateReconnecting
+	case !gcs:
+		return StateDegraded
+	default:
+		return StateConnected
+	}
 }
 
 // settle gives everyone who waits for the current attempt its outcome; c.mu is held. Whoever asked before now is served
@@ -123,19 +142,23 @@ func (c *Connector) settle(err error) {
 	c.attempt = newAttempt()
 }
 
-// open opens a session and, where possible, the direct path. The direct path of the client before is kept when its
-// cluster is still the same, so that calls under way on it are not disturbed by a new session.
-func (c *Connector) open(ctx context.Context, old *ray.Client) (*ray.Client, Info, error) {
+// open opens a session and, where possible, the direct path. Each has a time of its own: a session is not lost for a slow
+// GCS, and a slow session leaves the GCS its time.
+func (c *Connector) open() (*ray.Client, path, Info, error) {
 	info := Info{Namespace: c.cfg.Namespace}
 	where, err := c.cfg.resolve()
 	if err != nil {
-		return nil, info, err
+		return nil, path{}, info, err
 	}
 	info.Resolved = where.session
+	ctx, cancel := context.WithTimeout(c.owner, attemptTimeout)
+	defer cancel()
+	start := time.Now()
 	session, err := ray.Open(ctx, ray.Config{Address: where.session, Namespace: c.cfg.Namespace, Logger: c.log})
 	if err != nil {
-		return nil, info, err
+		return nil, path{}, info, err
 	}
+	info.Session.answered(time.Since(start))
 	si := session.Info()
 	info.SessionID, info.JobID, info.NodeID, info.Namespace = si.ID, si.JobID, si.NodeID, si.Namespace
 	info.RayVersion, info.PythonVersion = si.RayVersion, si.PythonVersion
@@ -143,69 +166,41 @@ func (c *Connector) open(ctx context.Context, old *ray.Client) (*ray.Client, Inf
 	if info.GCSAddress == "" {
 		info.GCSAddress = si.GCSAddress
 	}
-	gcs, direct, noDirect := c.openDirect(ctx, old, info)
-	if gcs != nil {
-		info.ClusterID = gcs.ClusterID()
+	if problem := si.Untested(); problem != "" {
+		c.log.Warn("the cluster is not one that this driver was tested with", "problem", problem, "session", si.ID)
 	}
-	info.Direct = direct != nil
-	if noDirect != nil {
-		info.NoDirect = noDirect.Error()
-	}
-	return ray.NewClient(session, gcs, direct, noDirect), info, nil
-}
-
-func (c *Connector) openDirect(ctx context.Context, old *ray.Client, info Info) (*ray.GCS, *ray.Direct, error) {
-	ctx, cancel := context.WithTimeout(ctx, gcsTimeout)
-	defer cancel()
-	if old != nil && old.GCS() != nil {
-		if old.GCS().Address() == info.GCSAddress && old.GCS().CheckAlive(ctx) == nil {
-			direct, err := old.Direct()
-			return old.GCS(), direct, err
-		}
-		leave, cancelLeave := context.WithTimeout(c.owner, noFarewell)
-		err := closeDirect(leave, old)
-		cancelLeave()
-		if err != nil {
-			c.log.Debug("close the old direct path", "error", err)
-		}
-	}
-	gcs, err := ray.DialGCS(ctx, info.GCSAddress, ray.GCSOptions{})
+	next, err := c.continuePath(c.owner, info.GCSAddress, info.NodeID)
 	if err != nil {
-		return nil, nil, err
+		info.LastError = err.Error()
 	}
-	if err := sameCluster(ctx, gcs, info.NodeID); err != nil {
-		return nil, nil, errors.Join(err, gcs.Close())
-	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
-	return gcs, direct, err
-}
-
-// sameCluster makes sure that the GCS and the session belong together: the session's node has to be one of the GCS's.
-func sameCluster(ctx context.Context, gcs *ray.GCS, nodeID string) error {
-	nodes, err := gcs.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	for _, n := range nodes {
-		if n.ID == nodeID && n.Alive {
-			return nil
-		}
-	}
-	return fmt.Errorf("connector: the GCS at %s belongs to another cluster than the session", gcs.Address())
+	return ray.NewClient(session, next.gcs, next.direct, next.reason), next, info, nil
 }
 
 // watch checks the connection until its session is lost, is to be replaced, or the connector closes. It returns how long
 // the closing of that session may take.
-func (c *Connector) watch(client *ray.Client) time.Duration {
-	ticker := time.NewTicker(c.cfg.HealthInterval)
-	defer ticker.Stop()
+func (c *Connector) watch() time.Duration {
+	ctx, cancel := context.WithCancel(c.owner)
+	defer cancel()
+	session := c.client.Session()
+	var found <-chan path // set while the second link is looked for
+	timer := time.NewTimer(c.untilCheck())
+	defer timer.Stop()
 	for {
+		if c.path.gcs == nil && found == nil {
+			found = c.seek(ctx)
+		}
 		select {
 		case <-c.owner.Done():
 			return noFarewell
-		case <-client.Session().Done():
-			c.lose(client.Session().Err())
+		case <-session.Done():
+			c.lose(session.Err())
 			return noFarewell
+		case p := <-found:
+			if p.gcs != nil {
+				found = nil
+			}
+			c.adopt(p)
+			continue
 		case <-c.kick:
 			c.mu.Lock()
 			reset := c.reset
@@ -215,63 +210,74 @@ func (c *Connector) watch(client *ray.Client) time.Duration {
 				return farewell
 			}
 			// Connect was called while the session does not answer: settle now whether it does.
-			if gone := c.check(client); gone {
-				return noFarewell
-			}
-		case <-ticker.C:
-			if gone := c.check(client); gone {
-				return noFarewell
-			}
+		case <-timer.C:
 		}
+		if gone := c.check(); gone {
+			return noFarewell
+		}
+		timer.Reset(c.untilCheck())
 	}
 }
 
+// untilCheck is the time until the next check: short while it is open whether the direct path is the right one.
+func (c *Connector) untilCheck() time.Duration {
+	if c.path.gcs != nil && !c.path.proven {
+		return min(c.cfg.FirstBackoff, c.cfg.HealthInterval)
+	}
+	return c.cfg.HealthInterval
+}
+
 // check makes a round trip on each link and draws the state from what answered. It reports whether the session is gone.
-func (c *Connector) check(client *ray.Client) (gone bool) {
+func (c *Connector) check() (gone bool) {
 	ctx, cancel := context.WithTimeout(c.owner, c.cfg.HealthTimeout)
 	defer cancel()
-	gcsResult := make(chan error, 1)
-	go func() {
-		if client.GCS() == nil {
-			gcsResult <- nil
-			return
-		}
-		gcsResult <- client.GCS().CheckAlive(ctx)
-	}()
-	start := time.Now()
-	sessionErr := client.Session().Ping(ctx)
-	latency := time.Since(start)
-	gcsErr := <-gcsResult
+	type outcome struct {
+		err     error
+		latency time.Duration
+	}
+	measure := func(ask func() error) outcome {
+		start := time.Now()
+		err := ask()
+		return outcome{err, time.Since(start)}
+	}
+	second := make(chan outcome, 1)
+	session := c.client.Session()
+	go func() { second <- measure(func() error { return c.path.check(ctx, session.Info().NodeID) }) }()
+	first := measure(func() error { return session.Ping(ctx) })
+	gcs := <-second
 	if c.owner.Err() != nil {
 		return false
 	}
-	if errors.Is(gcsErr, ray.ErrClusterReplaced) {
-		c.lose(gcsErr)
+	if session.Err() != nil {
+		c.lose(session.Err())
 		return true
 	}
-	if client.Session().Err() != nil {
-		c.lose(client.Session().Err())
-		return true
+	if isOther(gcs.err) {
+		if c.path.proven {
+			c.lose(gcs.err)
+			return true
+		}
+		c.adopt(path{address: c.path.address, reason: gcs.err}) // it was kept from another cluster; watch looks for the right one
+		gcs = outcome{}
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.info.State == StateClosing {
-		return false
-	}
+	defer c.unlock()
+	c.path.proven = c.path.proven || gcs.err == nil
 	c.set(func(i *Info) {
-		switch {
-		case sessionErr != nil:
-			i.State = StateReconnecting
-			i.LastError = errors.Join(sessionErr, gcsErr).Error()
-			return
-		case gcsErr != nil:
-			i.State, i.LastError = StateDegraded, gcsErr.Error()
-		default:
-			i.State, i.LastError = StateConnected, ""
+		i.State = stateOf(first.err == nil, gcs.err == nil)
+		i.Session.Answers, i.GCS.Answers = false, false
+		if first.err == nil {
+			i.Session.answered(first.latency)
 		}
-		i.LastHealthy, i.Latency = time.Now(), latency
+		if c.path.gcs != nil && gcs.err == nil {
+			i.GCS.answered(gcs.latency)
+		}
+		i.LastError = ""
+		if err := errors.Join(first.err, gcs.err); err != nil {
+			i.LastError = err.Error()
+		}
 	})
-	if sessionErr == nil && !c.reset {
+	if first.err == nil && !c.reset {
 		c.settle(nil) // whoever waits in Connect waits for just this
 	}
 	return false
@@ -279,38 +285,18 @@ func (c *Connector) check(client *ray.Client) (gone bool) {
 
 func (c *Connector) lose(cause error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.info.State == StateClosing {
-		return
-	}
+	defer c.unlock()
 	c.set(func(i *Info) {
 		i.State, i.LastError, i.Attempts = StateLost, cause.Error(), 0
+		i.forgetSession()
 	})
 }
 
-// retire closes the session of a client that is being replaced. Its direct path stays for the next client.
-func (c *Connector) retire(client *ray.Client, patience time.Duration) {
+// retireSession closes the session that is being replaced. Its direct path stays for the next one.
+func (c *Connector) retireSession(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(c.owner, patience)
 	defer cancel()
-	if err := client.Session().Close(ctx); err != nil {
+	if err := c.client.Session().Close(ctx); err != nil {
 		c.log.Debug("close the old session", "error", err)
 	}
-}
-
-func closeClient(ctx context.Context, client *ray.Client) error {
-	if client == nil {
-		return nil
-	}
-	return errors.Join(closeDirect(ctx, client), client.Session().Close(ctx))
-}
-
-func closeDirect(ctx context.Context, client *ray.Client) error {
-	var err error
-	if direct, _ := client.Direct(); direct != nil {
-		err = direct.Close(ctx)
-	}
-	if client.GCS() != nil {
-		err = errors.Join(err, client.GCS().Close())
-	}
-	return err
 }

@@ -125,8 +125,15 @@ func (o *Organism) Health() Health {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.health
-	if h.OK && info.Epoch != h.Epoch {
+	switch {
+	case !h.OK:
+	case info.Epoch != h.Epoch:
 		h.OK, h.Problem = false, "a new session is up, the organism is being brought up on it"
+	case !info.State.Answers():
+		h.OK, h.Problem = false, "the connection is "+string(info.State)
+		if info.LastError != "" {
+			h.Problem += ": " + info.LastError
+		}
 	}
 	return h
 }
@@ -201,6 +208,9 @@ func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint6
 	k.log = o.log.With("epoch", epoch)
 	delay := firstRetry
 	for ctx.Err() == nil {
+		if client, err := o.conn.Client(); err == nil && client.Session() == k.client.Session() {
+			k.client = client // direct calls may have become possible
+		}
 		err := k.reconcile(ctx)
 		if ctx.Err() != nil {
 			break

@@ -12,10 +12,6 @@ import (
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
-// directVersions are the Ray versions on which the matrix of fatal inputs was run: on any other a request of ours might
-// end the user's actor, so direct calls are refused there.
-var directVersions = []string{"2.60.0"}
-
 const (
 	// directMaxMessage bounds one argument list or result; Ray's own limit is 512 MiB.
 	directMaxMessage = 512 << 20
@@ -66,8 +62,8 @@ func (k actorKey) method(name string) string { return k.namespace + "/" + k.name
 // NewDirect makes a Direct over a GCS connection, which it does not own. It does no I/O. ErrUnsupportedVersion says that
 // direct calls were not tested on the cluster's Ray version.
 func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
-	if !slices.Contains(directVersions, gcs.RayVersion()) {
-		return nil, fmt.Errorf("%w: direct calls are tested on %v, the cluster runs %s", ErrUnsupportedVersion, directVersions, gcs.RayVersion())
+	if !slices.Contains(testedVersions, gcs.RayVersion()) {
+		return nil, fmt.Errorf("%w: direct calls are tested on %v, the cluster runs %s", ErrUnsupportedVersion, testedVersions, gcs.RayVersion())
 	}
 	if opts.InFlight == 0 {
 		opts.InFlight = DefaultDirectInFlight

@@ -133,13 +133,20 @@ func (g *GCS) ClusterID() string { return hex.EncodeToString(g.clusterID) }
 // RayVersion returns the version that the GCS reported when it was dialled, such as "2.60.0".
 func (g *GCS) RayVersion() string { return g.version }
 
-// CheckAlive makes a round trip: nil means that this very cluster answers now.
+// CheckAlive makes a round trip: nil means that this very cluster answers now. A cluster whose Ray version is not the one
+// that was dialled is ErrClusterReplaced too, whatever its id: what is true of the one need not be of the other.
 func (g *GCS) CheckAlive(ctx context.Context) error {
 	reply, err := g.nodes.CheckAlive(ctx, &corepb.CheckAliveRequest{})
 	if err != nil {
 		return fmt.Errorf("ray: GCS at %s: %w", g.address, err)
 	}
-	return gcsError(reply.GetStatus())
+	if err := gcsError(reply.GetStatus()); err != nil {
+		return err
+	}
+	if v := reply.GetRayVersion(); v != g.version {
+		return fmt.Errorf("ray: GCS at %s: %w: it runs Ray %s instead of %s", g.address, ErrClusterReplaced, v, g.version)
+	}
+	return nil
 }
 
 // NamedActor looks an actor up by name in a namespace: ErrActorNotFound when no live or restarting actor has it.

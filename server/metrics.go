@@ -53,7 +53,7 @@ var (
 	rayEpoch         = prometheus.NewDesc("seedcore_ray_session_epoch", "Sessions opened so far.", nil, nil)
 	rayLastHealthy   = prometheus.NewDesc("seedcore_ray_last_healthy_timestamp_seconds", "When the session last answered.", nil, nil)
 	rayHealthLatency = prometheus.NewDesc("seedcore_ray_health_check_latency_seconds", "Round trip of the last check that was answered.", nil, nil)
-	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors on this session, by the path they took.", []string{"path"}, nil)
+	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors by the path they took, since the session or its direct path was renewed.", []string{"path"}, nil)
 	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured runs.", nil, nil)
 	organismExpected = prometheus.NewDesc("seedcore_organism_expected", "Organs and agents that are configured.", []string{"kind"}, nil)
 )
@@ -78,9 +78,9 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(rayConnected, flag(info.State.Answers()))
 	gauge(rayState, 1, string(info.State))
 	ch <- prometheus.MustNewConstMetric(rayEpoch, prometheus.CounterValue, float64(info.Epoch))
-	if !info.LastHealthy.IsZero() {
-		gauge(rayLastHealthy, float64(info.LastHealthy.UnixMilli())/1000)
-		gauge(rayHealthLatency, info.Latency.Seconds())
+	if !info.Session.LastHealthy.IsZero() {
+		gauge(rayLastHealthy, float64(info.Session.LastHealthy.UnixMilli())/1000)
+		gauge(rayHealthLatency, info.Session.Latency.Seconds())
 	}
 	if client, err := c.conn.Client(); err == nil {
 		paths := client.Paths()

@@ -35,7 +35,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		OrganismOK: info.State.Answers() && health.OK,
 		RayState:   info.State,
 		Epoch:      info.Epoch,
-		CheckedAt:  info.LastHealthy,
+		CheckedAt:  info.Session.LastHealthy,
 	}
 	status := http.StatusOK
 	if !ready.OrganismOK {

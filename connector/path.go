@@ -1,0 +1,176 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seedcore/seedcore/ray"
+)
+
+// path is the second link: the cluster's control store (GCS), and the direct calls that are made with its help. Without a
+// gcs there is no direct either, and reason says why.
+type path struct {
+	address string // of the GCS
+	gcs     *ray.GCS
+	direct  *ray.Direct
+	reason  error
+	// proven: the GCS was seen to belong to the cluster of the present session.
+	proven bool
+}
+
+// errOtherCluster means: the GCS and the session do not belong together.
+var errOtherCluster = errors.New("connector: another cluster than the session's")
+
+// dialPath looks for the second link of a session on a node, for as long as one check may take.
+func (c *Connector) dialPath(ctx context.Context, address, node string) path {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.HealthTimeout)
+	defer cancel()
+	gcs, err := ray.DialGCS(ctx, address, ray.GCSOptions{})
+	if err != nil {
+		return path{address: address, reason: err}
+	}
+	if err := sameCluster(ctx, gcs, node); err != nil {
+		return path{address: address, reason: errors.Join(err, gcs.Close())}
+	}
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
+	return path{address, gcs, direct, err, true}
+}
+
+// continuePath returns the second link for a new session. The one that there is stays when its cluster does, so that
+// calls under way are not disturbed by a new session; also while its GCS is silent, since nothing better is known then: the
+// error says what was wrong.
+func (c *Connector) continuePath(ctx context.Context, address, node string) (path, error) {
+	if c.path.gcs != nil && c.path.address == address {
+		kept := c.path
+		kept.proven = false
+		bounded, cancel := context.WithTimeout(ctx, c.cfg.HealthTimeout)
+		err := kept.check(bounded, node)
+		cancel()
+		if !isOther(err) {
+			kept.proven = err == nil
+			return kept, err
+		}
+	}
+	return c.dialPath(ctx, address, node), nil
+}
+
+// check makes a round trip to the GCS, and proves that it goes with the session on the node if that was not known.
+func (p path) check(ctx context.Context, node string) error {
+	if p.gcs == nil {
+		return nil
+	}
+	err := p.gcs.CheckAlive(ctx)
+	if err == nil && !p.proven {
+		err = sameCluster(ctx, p.gcs, node)
+	}
+	return err
+}
+
+// isOther tells a GCS that cannot be used from one that does not answer.
+func isOther(err error) bool {
+	return errors.Is(err, ray.ErrClusterReplaced) || errors.Is(err, errOtherCluster)
+}
+
+// sameCluster makes sure that the GCS and the session belong together: the session's node has to be one of the GCS's.
+func sameCluster(ctx context.Context, gcs *ray.GCS, node string) error {
+	nodes, err := gcs.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.ID == node && n.Alive {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w answers at the GCS address %s", errOtherCluster, gcs.Address())
+}
+
+// seek looks for the second link of the present session until it finds it or ctx ends, with growing pauses. Every outcome
+// is handed over; the last one has a GCS.
+func (c *Connector) seek(ctx context.Context) <-chan path {
+	found := make(chan path)
+	address, node := c.path.address, c.client.Session().Info().NodeID
+	c.background.Go(func() {
+		for failures := 1; ; failures++ {
+			select {
+			case <-time.After(c.backoff(failures)):
+			case <-ctx.Done():
+				return
+			}
+			p := c.dialPath(ctx, address, node)
+			select {
+			case found <- p:
+				if p.gcs != nil {
+					return
+				}
+			case <-ctx.Done():
+				c.closePath(p)
+				return
+			}
+		}
+	})
+	return found
+}
+
+// adopt makes p the second link of the present session: Client returns another value from then on. The link before is
+// closed only after that, and after a while, since callers hold the client before.
+func (c *Connector) adopt(p path) {
+	old := c.path
+	c.mu.Lock()
+	c.path = p
+	if p.gcs != old.gcs {
+		c.client = ray.NewClient(c.client.Session(), p.gcs, p.direct, p.reason)
+	}
+	c.set(func(i *Info) { i.setPath(p) })
+	c.unlock()
+	if old.gcs != nil && old.gcs != p.gcs {
+		c.retirePath(old)
+	}
+}
+
+// setPath describes a path that was just looked at.
+func (i *Info) setPath(p path) {
+	i.ClusterID, i.Direct, i.NoDirect = "", p.direct != nil, ""
+	i.GCS.Answers = p.proven
+	if p.gcs != nil {
+		i.ClusterID = p.gcs.ClusterID()
+	}
+	if p.proven {
+		i.GCS.LastHealthy = time.Now()
+	}
+	if p.reason != nil {
+		i.NoDirect = p.reason.Error()
+	}
+}
+
+// retirePath closes a second link that was replaced, once those who hold its client had time to end.
+func (c *Connector) retirePath(p path) {
+	c.background.Go(func() {
+		select {
+		case <-time.After(farewell):
+		case <-c.owner.Done():
+		}
+		c.closePath(p)
+	})
+}
+
+func (c *Connector) closePath(p path) {
+	ctx, cancel := context.WithTimeout(context.Background(), noFarewell)
+	defer cancel()
+	if err := p.close(ctx); err != nil {
+		c.log.Debug("close a direct path", "error", err)
+	}
+}
+
+func (p path) close(ctx context.Context) error {
+	var err error
+	if p.direct != nil {
+		err = p.direct.Close(ctx)
+	}
+	if p.gcs != nil {
+		err = errors.Join(err, p.gcs.Close())
+	}
+	return err
+}
