@@ -22,7 +22,7 @@ const (
 // addWorkerInfo enters the process in the GCS's table of workers, so that Ray's state API and dashboard list it. Nothing
 // else depends on it. The connection is closed again: an idle actor keeps none.
 func addWorkerInfo(ctx context.Context, l *launch, address *corepb.Address, launched time.Time) error {
-	conn, err := grpc.NewClient(l.gcsAddress, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(l.gcsAddress, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 	if err != nil {
 		return fmt.Errorf("connect to the GCS at %s: %w", l.gcsAddress, err)
 	}
