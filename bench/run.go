@@ -137,7 +137,7 @@ func createGoActor(ctx context.Context, client *ray.Client) error {
 		}
 		if _, err := session.CreateActor(ctx, class, ray.ActorOptions{
 			Name: goActor, Namespace: namespace, Detached: true, NumCPUs: 0.1,
-			RuntimeEnv: &ray.RuntimeEnv{WorkingDir: uri, PyExecutable: "./" + ray.PackagedBinary},
+			RuntimeEnv: ray.GoRuntimeEnv(uri),
 		}); err != nil {
 			return err
 		}

@@ -202,7 +202,7 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 		GetIfExists: true,
 		MaxRestarts: maxRestartsForEver,
 		NumCPUs:     actorCPUs,
-		RuntimeEnv:  &ray.RuntimeEnv{WorkingDir: uri, PyExecutable: "./" + ray.PackagedBinary},
+		RuntimeEnv:  ray.GoRuntimeEnv(uri),
 	}, spec.args...)
 	if err != nil {
 		return "", err

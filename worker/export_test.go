@@ -37,7 +37,7 @@ func ParseLaunch(args []string, getenv func(string) string) (*Launch, error) {
 	}
 	return &Launch{
 		l.workerID, l.jobID, l.nodeIP, l.raylet, l.gcsAddress, l.clusterID, l.logDir, l.runtimeEnvHash, l.launchTimeMs,
-		l.startupToken, l.rayVersion, l.refusal, l.layout.startupToken,
+		l.startupToken, l.rayVersion, l.refusal, l.layout.old,
 	}, nil
 }
 

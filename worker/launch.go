@@ -86,7 +86,10 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 		jobID:          []byte{0xff, 0xff, 0xff, 0xff},
 	}
 	_, hasToken := flags["startup-token"]
-	l.layout, l.rayVersion, l.refusal = chooseLayout(args, getenv, hasToken)
+	var err error
+	if l.layout, l.rayVersion, l.refusal, err = chooseLayout(args, getenv, hasToken); err != nil {
+		return nil, &launchError{"Ray's version", err.Error()}
+	}
 	if hasToken { // then the worker chooses its id
 		l.startupToken = p.integer("startup-token", 64)
 		l.workerID = make([]byte, workerIDSize)

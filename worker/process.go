@@ -106,13 +106,13 @@ func (p *process) run(ctx context.Context) int {
 // register opens the connection to the raylet and the port that the raylet assigns.
 func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.Listener, error) {
 	var err error
-	if p.raylet, err = dialRaylet(ctx, p.launch.raylet); err != nil {
+	if p.raylet, err = dialRaylet(ctx, p.launch.raylet, p.launch.layout.old); err != nil {
 		return nil, nil, err
 	}
 	reply, err := p.raylet.register(&rayletipc.RegisterClientRequest{
 		WorkerType: rayletipc.WorkerTypeWorker, WorkerID: p.launch.workerID, PID: int64(os.Getpid()), JobID: p.launch.jobID,
 		RuntimeEnvHash: p.launch.runtimeEnvHash, Language: rayletipc.LanguagePython, IP: p.launch.nodeIP,
-		HasStartupToken: p.launch.layout.startupToken, StartupToken: p.launch.startupToken,
+		HasStartupToken: p.launch.layout.old, StartupToken: p.launch.startupToken,
 	})
 	if err != nil {
 		return nil, nil, err
