@@ -44,8 +44,12 @@ func conformance() (cases []aCase, burst []aCase) {
 	}
 	add(&cases, "reset", nil)
 	for _, v := range []any{
-		nil, true, false, int64(0), int64(-1), int64(1) << 40, -(int64(1) << 62), 1.5, -0.25, "", "text \u00e4\u4e16", []byte{}, []byte{0, 0xff},
-		[]any{}, []any{nil, int64(1), []any{"two", []byte("three")}}, map[string]any{},
+		nil, true, false, int64(0), int64(-1), int64(1) << 40, -(int64(1) << 62), 1.5, -0.25, "", "text \u00e4\u4e16",
+		[]byte{},
+		[]byte{0, 0xff},
+		[]any{},
+		[]any{nil, int64(1), []any{"two", []byte("three")}},
+		map[string]any{},
 		map[string]any{"a": map[string]any{"b": []any{1.5, nil}}, "c": []byte{1}},
 		[]byte(strings.Repeat("y", 64<<10)), strings.Repeat("z", 64<<10),
 	} {

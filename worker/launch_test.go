@@ -101,6 +101,15 @@ func TestLaunchVariants(t *testing.T) {
 	}
 }
 
+func TestAWorkerNeedsTheClustersCredentials(t *testing.T) {
+	for env, want := range map[string]string{"RAY_AUTH_MODE=token": "no authentication token", "RAY_USE_TLS=True": "RAY_TLS_SERVER_CERT"} {
+		_, err := worker.ParseLaunch(rayletArgs(), environment(env, "HOME="+t.TempDir()))
+		if worker.LaunchErrorSource(err) != "Ray's authentication" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+}
+
 func TestLaunchErrorsNameTheirSource(t *testing.T) {
 	for _, test := range []struct {
 		source, value string
@@ -118,8 +127,6 @@ func TestLaunchErrorsNameTheirSource(t *testing.T) {
 		{"--worker-launch-time-ms", "soon", "integer"},
 		{"--worker-type", "SPILL_WORKER", "actors"},
 		{"RAY_JOB_ID", "xyz", "8 hex digits"},
-		{"RAY_AUTH_MODE", "token", "token authentication"},
-		{"RAY_USE_TLS", "True", "TLS"},
 	} {
 		args, env := rayletArgs(), environment()
 		if strings.HasPrefix(test.source, "--") {

@@ -62,7 +62,7 @@ func newProcess(l *launch, r *registry, log *slog.Logger) *process {
 	return &process{
 		launch: l, registry: r, limits: defaultLimits, log: log,
 		captureOutput: func(jobID []byte, class string) error { return captureOutput(l.logDir, l.workerID, jobID, class) },
-		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID},
+		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID, credentials: l.access.credentials},
 		exits:         make(chan exitRequest, 1), ended: make(chan struct{}),
 	}
 }
@@ -79,12 +79,12 @@ func (p *process) run(ctx context.Context) int {
 		p.log.Error("worker cannot start", "error", err)
 		return 1
 	}
-	p.server = grpc.NewServer(
+	p.server = grpc.NewServer(append(p.launch.access.serverOptions(),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		// Fixed windows: to find better ones gRPC would send a ping along with every request.
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingPause, PermitWithoutStream: true}),
-	)
+	)...)
 	corepb.RegisterCoreWorkerServiceServer(p.server, core)
 	served := make(chan error, 1)
 	p.tasks.Go(func() { served <- p.server.Serve(listener) })
