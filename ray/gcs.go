@@ -24,7 +24,7 @@ const (
 	gcsNotFound = 17
 )
 
-// DefaultGCSTimeout bounds every call to the GCS.
+// DefaultGCSTimeout bounds a call to the GCS whose context has no deadline.
 const DefaultGCSTimeout = 10 * time.Second
 
 // GCSOptions tunes a GCS connection. The zero value works.
@@ -36,8 +36,7 @@ type GCSOptions struct {
 }
 
 // GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there and needs no
-// session. It is safe for concurrent use. Every call is bounded by its context and by DefaultGCSTimeout: when its context
-// ends it fails with the context's error, when the GCS does not answer in time with ErrGCSUnavailable.
+// session. It is safe for concurrent use. Every call is bounded by its context, or by DefaultGCSTimeout without one.
 //
 // Every call carries the cluster's id, so that a GCS that was replaced behind the same address is noticed: calls then
 // fail with ErrClusterReplaced, and the connection is of no further use.
@@ -52,9 +51,8 @@ type GCS struct {
 	kv          corepb.InternalKVGcsServiceClient
 }
 
-// DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. When
-// nothing listens it fails with ErrGCSUnavailable at once, when nothing answers after DefaultGCSTimeout; a ctx that ends
-// earlier gives ctx's error instead.
+// DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. It fails
+// when nothing answers before ctx ends, at the latest after DefaultGCSTimeout.
 func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
 	g := &GCS{address: address, credentials: opts.Credentials}
 	secured, _ := opts.Credentials.DialOptions(address)
@@ -63,9 +61,7 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 3 * time.Second,
 		}),
-		grpc.WithContextDialer(dialTCP),
-		grpc.WithNoProxy(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(directMaxMessage)),
 		grpc.WithUnaryInterceptor(g.intercept),
 		grpc.WithDisableServiceConfig())...)
 	if err != nil {
@@ -81,9 +77,7 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 	return g, nil
 }
 
-func (g *GCS) identify(caller context.Context, want string) error {
-	ctx, cancel := context.WithTimeoutCause(caller, DefaultGCSTimeout, errGCSTimeout)
-	defer cancel()
+func (g *GCS) identify(ctx context.Context, want string) error {
 	id, err := g.nodes.GetClusterId(ctx, &corepb.GetClusterIdRequest{})
 	if err != nil {
 		return err
@@ -108,34 +102,27 @@ func (g *GCS) identify(caller context.Context, want string) error {
 
 // intercept adds the cluster's id and a deadline to every call, and tells a replaced cluster from other refusals.
 func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, DefaultGCSTimeout, errGCSTimeout)
-	defer cancel()
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultGCSTimeout)
+		defer cancel()
+	}
 	if g.clusterID != nil {
 		ctx = metadata.AppendToOutgoingContext(ctx, "ray_cluster_id", hex.EncodeToString(g.clusterID))
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
-	code := status.Code(err)
-	if deadline, ok := ctx.Deadline(); ok && code == codes.DeadlineExceeded && time.Until(deadline) < time.Second {
-		<-ctx.Done() // the server, which knows the deadline, may be a moment ahead of our clock
-	}
-	switch {
+	switch code := status.Code(err); {
 	case code == codes.Unauthenticated && strings.Contains(status.Convert(err).Message(), "AuthToken"):
 		return unauthenticated(g.credentials, err)
 	case code == codes.Unauthenticated && g.clusterID != nil:
 		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
 	case code == codes.Unavailable:
 		return fmt.Errorf("%w at %s: %s", ErrGCSUnavailable, g.address, status.Convert(err).Message())
-	case (code == codes.DeadlineExceeded || code == codes.Canceled) && ctx.Err() != nil:
-		if cause := context.Cause(ctx); errors.Is(cause, errGCSTimeout) {
-			return fmt.Errorf("%w at %s: %w", ErrGCSUnavailable, g.address, cause)
-		}
-		return fmt.Errorf("no answer from the GCS at %s yet: %w", g.address, ended(ctx))
+	case code == codes.DeadlineExceeded:
+		return fmt.Errorf("%w at %s: %w", ErrGCSUnavailable, g.address, context.DeadlineExceeded)
 	}
 	return err
 }
-
-// errGCSTimeout: the bound of this package ended a call, not the caller's context.
-var errGCSTimeout = fmt.Errorf("silence for %v", DefaultGCSTimeout)
 
 // Address returns the address as it was dialled.
 func (g *GCS) Address() string { return g.address }
@@ -194,31 +181,31 @@ func (g *GCS) ActorByID(ctx context.Context, id string) (ActorInfo, error) {
 	if err != nil || len(raw) != actorIDLen {
 		return ActorInfo{}, fmt.Errorf("ray: actor id %q is not %d hex characters", id, 2*actorIDLen)
 	}
-	data, err := g.actor(ctx, raw)
+	reply, err := g.actors.GetActorInfo(ctx, &corepb.GetActorInfoRequest{ActorId: raw})
 	if err != nil {
-		return ActorInfo{}, err
-	}
-	return newActorInfo(data), nil
-}
-
-func (g *GCS) actor(ctx context.Context, id []byte) (*corepb.ActorTableData, error) {
-	reply, err := g.actors.GetActorInfo(ctx, &corepb.GetActorInfoRequest{ActorId: id})
-	if err != nil {
-		return nil, fmt.Errorf("ray: look up actor %x: %w", id, err)
+		return ActorInfo{}, fmt.Errorf("ray: look up actor %s: %w", id, err)
 	}
 	if reply.GetStatus().GetCode() == gcsNotFound || reply.GetActorTableData() == nil {
-		return nil, fmt.Errorf("%w: id %x", ErrActorNotFound, id)
+		return ActorInfo{}, fmt.Errorf("%w: id %s", ErrActorNotFound, id)
 	}
-	if err := gcsError(reply.GetStatus()); err != nil {
-		return nil, fmt.Errorf("ray: look up actor %x: %w", id, err)
-	}
-	return reply.GetActorTableData(), nil
+	return newActorInfo(reply.GetActorTableData()), gcsError(reply.GetStatus())
 }
 
 // Actors lists every actor that the GCS knows, in all namespaces and states, dead ones included as long as the GCS
 // remembers them. The list is whole: it is not cut at a page.
 func (g *GCS) Actors(ctx context.Context) ([]ActorInfo, error) {
-	reply, err := g.actors.GetAllActorInfo(ctx, &corepb.GetAllActorInfoRequest{ShowDeadJobs: true})
+	return g.listActors(ctx, &corepb.GetAllActorInfoRequest{ShowDeadJobs: true})
+}
+
+// AliveActors lists the named actors of a namespace that are ALIVE, sorted by name. The GCS sends those alone: on a
+// cluster that has seen many actors it is much less than NamedActors reads.
+func (g *GCS) AliveActors(ctx context.Context, namespace string) ([]ActorInfo, error) {
+	all, err := g.listActors(ctx, &corepb.GetAllActorInfoRequest{Filters: &corepb.GetAllActorInfoRequest_Filters{State: corepb.ActorTableData_ALIVE}})
+	return namedIn(all, namespace), err
+}
+
+func (g *GCS) listActors(ctx context.Context, req *corepb.GetAllActorInfoRequest) ([]ActorInfo, error) {
+	reply, err := g.actors.GetAllActorInfo(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("ray: list actors: %w", err)
 	}
@@ -235,14 +222,15 @@ func (g *GCS) Actors(ctx context.Context) ([]ActorInfo, error) {
 // NamedActors lists the named actors of a namespace that are not dead, sorted by name.
 func (g *GCS) NamedActors(ctx context.Context, namespace string) ([]ActorInfo, error) {
 	all, err := g.Actors(ctx)
-	if err != nil {
-		return nil, err
-	}
-	named := slices.DeleteFunc(all, func(a ActorInfo) bool {
+	return namedIn(all, namespace), err
+}
+
+func namedIn(actors []ActorInfo, namespace string) []ActorInfo {
+	named := slices.DeleteFunc(actors, func(a ActorInfo) bool {
 		return a.Name == "" || a.Namespace != namespace || a.State == ActorDead
 	})
 	slices.SortFunc(named, func(a, b ActorInfo) int { return strings.Compare(a.Name, b.Name) })
-	return named, nil
+	return named
 }
 
 // Nodes lists the nodes that the GCS knows, dead ones included.

@@ -21,16 +21,50 @@ type Function struct{ Module, Name string }
 // String returns the dotted name.
 func (f Function) String() string { return f.Module + "." + f.Name }
 
+// TaskOptions say where a task runs and what it reserves there. The zero value is Ray's default: one CPU, anywhere.
+type TaskOptions struct {
+	// NoCPU lets the task run without a CPU of its own, also where none is free.
+	NoCPU bool
+	// NodeIP, when not empty, is the address of the node that has to run the task, as in NodeInfo.Address. A task for a node
+	// that is not there waits for it.
+	NodeIP string
+}
+
+// options returns nil for the zero value.
+func (o TaskOptions) options() (*raypb.TaskOptions, error) {
+	kwargs := map[string]any{}
+	if o.NoCPU {
+		kwargs["num_cpus"] = 0
+	}
+	if o.NodeIP != "" {
+		kwargs["resources"] = map[string]any{"node:" + o.NodeIP: 0.001} // which each node has one of, under its own address
+	}
+	if len(kwargs) == 0 {
+		return nil, nil
+	}
+	data, err := marshal(kwargs)
+	return &raypb.TaskOptions{PickledOptions: data}, err
+}
+
 // Submit starts a task that calls fn with args, and returns the ref of its result without waiting for it. Arguments are
 // as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value. A function that the cluster
 // cannot import is a *TaskError.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
+	return s.SubmitWith(ctx, TaskOptions{}, fn, args...)
+}
+
+// SubmitWith is Submit with options.
+func (s *Session) SubmitWith(ctx context.Context, opts TaskOptions, fn Function, args ...any) (*ObjectRef, error) {
 	target := fn.String()
+	options, err := opts.options()
+	if err != nil {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
 	code, err := s.imported(ctx, target, fn.Module, fn.Name)
 	if err != nil {
 		return nil, err
 	}
-	task := &raypb.ClientTask{Type: raypb.ClientTask_FUNCTION, Name: fn.Name, PayloadId: []byte(code.t.id)}
+	task := &raypb.ClientTask{Type: raypb.ClientTask_FUNCTION, Name: fn.Name, PayloadId: []byte(code.t.id), Options: options}
 	return s.submit(ctx, target, task, nil, args)
 }
 

@@ -1,0 +1,156 @@
+package ray_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// The process of an actor tells its load while the actor is busy, and nothing once it stands still.
+func TestActorLoadTellsBusyFromStopped(t *testing.T) {
+	x := directly(t, ray.DirectOptions{})
+	x.actor(t, "a", 0)
+	info, err := x.gcs.NamedActor(deadline(t), x.namespace, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if load, err := x.gcs.ActorLoad(deadline(t), info); err != nil || load.PID != info.PID || load.Running != 0 {
+		t.Errorf("an idle actor: %+v, %v", load, err)
+	}
+	asleep := make(chan error, 1)
+	go func() {
+		_, err := x.call(deadline(t), "a", "sleep", 3)
+		asleep <- err
+	}()
+	for wait := deadline(t); ; time.Sleep(20 * time.Millisecond) {
+		load, err := x.gcs.ActorLoad(wait, info)
+		if err != nil {
+			t.Fatalf("a busy actor: %+v, %v", load, err)
+		}
+		if load.Running == 1 {
+			break
+		}
+	}
+	if err := <-asleep; err != nil {
+		t.Error(err)
+	}
+
+	if err := syscall.Kill(info.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(info.PID, syscall.SIGCONT) }()
+	time.Sleep(100 * time.Millisecond) // until all threads stand still
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if load, err := x.gcs.ActorLoad(short, info); !errors.Is(err, ray.ErrUnreachable) {
+		t.Errorf("a stopped actor: %+v, %v", load, err)
+	}
+	if _, err := x.gcs.ActorLoad(deadline(t), ray.ActorInfo{Name: "a", State: ray.ActorPendingCreation}); !errors.Is(err, ray.ErrActorUnavailable) {
+		t.Errorf("an actor without a process: %v", err)
+	}
+}
+
+// The alive actors of a namespace are listed, those of sessions that have ended too.
+func TestAliveActors(t *testing.T) {
+	x := directly(t, ray.DirectOptions{})
+	maker := open(t, ray.Config{Namespace: x.namespace})
+	class, err := maker.PythonClass(deadline(t), "seedtest", "Counter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"b", "a", "pending"} {
+		cpus := 0.1
+		if name == "pending" {
+			cpus = 1000
+		}
+		h, err := maker.CreateActor(deadline(t), class, ray.ActorOptions{Name: name, Detached: true, NumCPUs: cpus})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "pending" {
+			continue
+		}
+		if _, err := h.Call(deadline(t), "get"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		for _, name := range []string{"b", "a", "pending"} {
+			h, err := x.session.GetActor(ctx, name, "")
+			if err == nil {
+				err = x.session.Kill(ctx, h, true)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := maker.Close(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := x.gcs.AliveActors(deadline(t), x.namespace)
+	if err != nil || len(alive) != 2 || alive[0].Name != "a" || alive[1].Name != "b" || alive[0].State != ray.ActorAlive {
+		t.Errorf("alive: %+v, %v", alive, err)
+	}
+	if all, err := x.gcs.NamedActors(deadline(t), x.namespace); err != nil || len(all) != 3 {
+		t.Errorf("named: %+v, %v", all, err)
+	}
+	if other, err := x.gcs.AliveActors(deadline(t), raytest.Namespace(t)); err != nil || len(other) != 0 {
+		t.Errorf("of another namespace: %+v, %v", other, err)
+	}
+}
+
+// A task can be told its node, and to reserve no CPU.
+func TestSubmitWithOptions(t *testing.T) {
+	x := directly(t, ray.DirectOptions{})
+	s := x.session
+	total, err := s.ClusterResources(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	class, err := s.PythonClass(deadline(t), "seedtest", "Counter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hog, err := s.CreateActor(deadline(t), class, ray.ActorOptions{NumCPUs: total["CPU"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Kill(ctx, hog, true); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := hog.Call(deadline(t), "get"); err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := x.gcs.Nodes(deadline(t))
+	if err != nil || len(nodes) != 1 {
+		t.Fatal(nodes, err)
+	}
+	ref, err := s.SubmitWith(deadline(t), ray.TaskOptions{NoCPU: true, NodeIP: nodes[0].Address}, ray.Function{Module: "seedtest", Name: "add"}, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get(deadline(t), ref); err != nil || v != int64(3) {
+		t.Errorf("a task without a CPU on a node without a free one: %v, %v", v, err)
+	}
+	ref, err = s.SubmitWith(deadline(t), ray.TaskOptions{NoCPU: true, NodeIP: "192.0.2.1"}, ray.Function{Module: "seedtest", Name: "add"}, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if v, err := s.Get(short, ref); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a task for a node that is not there: %v, %v", v, err)
+	}
+}
