@@ -16,41 +16,6 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// What is said to run on Ray does run there: once its process stands still, the claim fails.
-func TestAStoppedOrganAndSingletonAreTold(t *testing.T) {
-	namespace := raytest.Namespace(t)
-	conn := connected(t, namespace)
-	org := running(t, conn, oneOrgan(), organism.Options{CallTimeout: time.Second, ReconcileInterval: 500 * time.Millisecond})
-
-	organ := pidOf(t, conn, namespace, organID)
-	halt(t, organ)
-	resume := func() { _ = syscall.Kill(organ, syscall.SIGCONT) }
-	defer resume()
-	reports, err := org.Status(t.Context())
-	if err != nil || reports[0].Problem == "" || len(reports[0].AgentIDs) != 0 {
-		t.Errorf("the status of a stopped organ: %+v, %v", reports, err)
-	}
-	eventually(t, 20*time.Second, "the organism says that the organ does not answer", func() error {
-		if h := org.Health(); h.OK {
-			return errorf("%+v", h)
-		}
-		return nil
-	})
-	resume()
-	if err := org.WaitReady(t.Context()); err != nil {
-		t.Error(err)
-	}
-
-	singleton := pidOf(t, conn, namespace, organism.MwStoreName)
-	halt(t, singleton)
-	defer func() { _ = syscall.Kill(singleton, syscall.SIGCONT) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if err := org.Bootstrap(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("bootstrap with a stopped singleton: %v", err)
-	}
-}
-
 // Under load, processes are killed at random moments. Every call ends within its deadline with a result or with an error
 // that says whether it may have run, and afterwards the same actors run as before.
 func TestDrillKillsUnderLoad(t *testing.T) {

@@ -224,6 +224,18 @@ func clientOf(t *testing.T, conn *connector.Connector) *ray.Client {
 // running is an organism of the test's own, up and looked after until the test ends; its actors are ended then.
 func running(t *testing.T, conn *connector.Connector, config organism.Config, opts organism.Options) *organism.Organism {
 	t.Helper()
+	org := started(t, conn, config, opts)
+	wait, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	if err := org.WaitReady(wait); err != nil {
+		t.Fatal(err)
+	}
+	return org
+}
+
+// started is running without the wait.
+func started(t *testing.T, conn *connector.Connector, config organism.Config, opts organism.Options) *organism.Organism {
+	t.Helper()
 	opts.Binary = raytest.Binary(t)
 	org, err := organism.New(conn, config, opts)
 	if err != nil {
@@ -237,11 +249,6 @@ func running(t *testing.T, conn *connector.Connector, config organism.Config, op
 		loop.Wait()
 		removeActors(t, conn)
 	})
-	wait, stop := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer stop()
-	if err := org.WaitReady(wait); err != nil {
-		t.Fatal(err)
-	}
 	return org
 }
 

@@ -2,6 +2,8 @@ package organism
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/seedcore/seedcore/worker"
 )
@@ -27,7 +29,7 @@ const (
 //	    update_role_probs(role_probs), reset_metrics
 //	Organ(organ_id, organ_type, agent_ids=[])
 //	    ping, register_agent(agent_id), remove_agent(agent_id), get_agent_count, get_agent_ids, get_status,
-//	    select_agent(task)
+//	    configure(revision, agent_ids, lease), with the lease in seconds, returns the status; select_agent(task)
 //	MissTracker()                ping, incr(item_id), get_top_n(n)
 //	SharedCache()                ping, get(key), set(key, value), get_all
 //	MwStore(max_items=10000)     ping, incr(uuid, delta=1), topn(n=1)
@@ -208,6 +210,28 @@ var organActor = actorClass[*Organ]{
 			}
 			return o.RemoveAgent(agentID), nil
 		}, "agent_id"),
+		"configure": takes(func(o *Organ, c call) (any, error) {
+			revision, err := c.text(0)
+			if err != nil {
+				return nil, err
+			}
+			agentIDs, err := c.optionalTexts(1)
+			if err != nil {
+				return nil, err
+			}
+			value, err := c.required(2)
+			if err != nil {
+				return nil, err
+			}
+			lease, ok := toFloat(value)
+			if !ok || !(lease <= MaxLease.Seconds()) { // not a number, or too large to convert
+				return nil, c.wrongType(2, "a number of seconds", value)
+			}
+			if err := o.Configure(revision, agentIDs, time.Duration(lease*float64(time.Second))); err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrArgument, c.method, err)
+			}
+			return o.Status(), nil
+		}, "revision", "agent_ids", "lease"),
 		"select_agent": takes(func(o *Organ, c call) (any, error) {
 			task, err := c.mapping(0)
 			if err != nil {

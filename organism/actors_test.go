@@ -88,7 +88,7 @@ func TestRegisterActorsNamesTheClasses(t *testing.T) {
 	}
 	want := map[string]string{
 		"RayAgent":    "execute_task get_energy_proxy get_heartbeat get_id get_role_probs get_summary_stats ping reset_metrics update_role_probs",
-		"Organ":       "get_agent_count get_agent_ids get_status ping register_agent remove_agent select_agent",
+		"Organ":       "configure get_agent_count get_agent_ids get_status ping register_agent remove_agent select_agent",
 		"MissTracker": "get_top_n incr ping",
 		"SharedCache": "get get_all ping set",
 		"MwStore":     "incr ping topn",
@@ -114,7 +114,7 @@ func TestAgentActor(t *testing.T) {
 	if got := ask("get_id"); got != "o_agent_0" {
 		t.Errorf("get_id: %v", got)
 	}
-	ping := wantMap(t, ask("ping"), "id ts pid")
+	ping := wantMap(t, ask("ping"), "id class ts pid program spec")
 	if ping["id"] != "o_agent_0" || ping["pid"] != int64(os.Getpid()) || ping["ts"] == 0.0 {
 		t.Errorf("ping: %v", ping)
 	}
@@ -195,14 +195,24 @@ func TestOrganActor(t *testing.T) {
 	}
 	want := map[string]any{
 		"organ_id": "o", "organ_type": "Cognitive", "agent_count": int64(1), "agent_ids": []any{"o_agent_1"}, "pid": int64(os.Getpid()),
+		"revision": "", "revision_age": 0.0,
 	}
 	if got := ask("get_status"); !reflect.DeepEqual(got, want) {
 		t.Errorf("get_status: %v, want %v", got, want)
 	}
-	if got := wantMap(t, ask("ping"), "id ts pid"); got["id"] != "o" {
+	if got := wantMap(t, ask("ping"), "id class ts pid program spec"); got["id"] != "o" {
 		t.Errorf("ping: %v", got)
 	}
-	ask("remove_agent", "o_agent_1")
+	configured := wantMap(t, ask("configure", "r1", []any{"a", "b"}, int64(5)), "organ_id organ_type agent_count agent_ids revision revision_age pid")
+	if configured["revision"] != "r1" || !reflect.DeepEqual(configured["agent_ids"], []any{"a", "b"}) {
+		t.Errorf("configure: %v", configured)
+	}
+	if got := wantMap(t, ask("configure", "r2", []any{"c"}, 0.5), "organ_id organ_type agent_count agent_ids revision revision_age pid"); got["revision"] != "r1" {
+		t.Errorf("configure by another: %v", got)
+	}
+	for _, id := range []string{"a", "b"} {
+		ask("remove_agent", id)
+	}
 	if got := ask("get_agent_ids"); !reflect.DeepEqual(got, []any{}) {
 		t.Errorf("an empty organ has the agents %v", got)
 	}
@@ -228,7 +238,7 @@ func TestSingletonActors(t *testing.T) {
 	if got := track("get_top_n", int64(3)); !reflect.DeepEqual(got, []any{[]any{"a", int64(1)}}) {
 		t.Errorf("get_top_n: %v", got)
 	}
-	if got := wantMap(t, track("ping"), "id ts pid"); got["id"] != "miss_tracker" {
+	if got := wantMap(t, track("ping"), "id class ts pid program spec"); got["id"] != "miss_tracker" {
 		t.Errorf("ping: %v", got)
 	}
 
@@ -251,7 +261,7 @@ func TestSingletonActors(t *testing.T) {
 	if got := keep("get", "none"); got != nil {
 		t.Errorf("get of an absent key: %v", got)
 	}
-	if got := wantMap(t, keep("ping"), "id ts pid"); got["id"] != "shared_cache" {
+	if got := wantMap(t, keep("ping"), "id class ts pid program spec"); got["id"] != "shared_cache" {
 		t.Errorf("ping: %v", got)
 	}
 
@@ -273,7 +283,7 @@ func TestSingletonActors(t *testing.T) {
 	if got := use("topn", args(int64(2))); !reflect.DeepEqual(got, []any{[]any{"b", int64(4)}, []any{"a", int64(3)}}) {
 		t.Errorf("topn(2): %v", got)
 	}
-	if got := wantMap(t, use("ping", args()), "id ts pid"); got["id"] != "mw" {
+	if got := wantMap(t, use("ping", args()), "id class ts pid program spec"); got["id"] != "mw" {
 		t.Errorf("ping: %v", got)
 	}
 }

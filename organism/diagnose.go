@@ -4,22 +4,28 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/seedcore/seedcore/ray"
 )
 
-// rayletTail bounds the lines of the raylet's log that an error quotes.
-const rayletTail = 5
+// The end of the raylet's log that an error quotes.
+const (
+	rayletTailLines = 5
+	rayletTailBytes = 4096
+)
 
-// diagnose says what the cluster knows of an actor that does not answer, as an addition to an error.
-func (k *keeper) diagnose(id string) string {
-	if k.client.GCS() == nil {
+// diagnose says what the cluster knows of an actor that does not answer, as an addition to an error. It takes no longer
+// than Options.CallTimeout.
+func (k *keeper) diagnose(ctx context.Context, id string) string {
+	gcs := k.client().GCS()
+	if gcs == nil {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), k.organism.opts.CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
 	defer cancel()
-	info, err := k.client.GCS().ActorByID(ctx, id)
+	info, err := gcs.ActorByID(ctx, id)
 	if err != nil {
 		return fmt.Sprintf("; Ray does not say more: %v", err)
 	}
@@ -29,46 +35,57 @@ func (k *keeper) diagnose(id string) string {
 	}
 	if info.State == ray.ActorPendingCreation || info.State == ray.ActorRestarting {
 		// A program that cannot be started leaves the actor pending for ever, and the reason only in the raylet's log.
-		lines, err := k.rayletLog(ctx)
+		tail, err := k.rayletLog(ctx, gcs, info.NodeID)
 		switch {
 		case err != nil:
 			text += fmt.Sprintf("; the raylet's log cannot be read: %v", err)
-		case len(lines) > 0:
-			text += "; the raylet's log ends: " + strings.Join(lines, " | ")
+		case tail != "":
+			text += "; " + tail
 		}
 	}
 	return text
 }
 
-// rayletLog returns the last lines that programs started by the head's raylet wrote before they were workers. A task of
-// the standard library reads them, since the log is a file of that node.
-func (k *keeper) rayletLog(ctx context.Context) ([]string, error) {
-	nodes, err := k.client.GCS().Nodes(ctx)
+// rayletLog returns the last lines that programs started by a raylet wrote before they were workers: that of the node, or
+// when that is not known, of the head. A task on that node reads them, since the log is a file there; it needs no CPU.
+func (k *keeper) rayletLog(ctx context.Context, gcs *ray.GCS, nodeID string) (string, error) {
+	nodes, err := gcs.Nodes(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	for _, node := range nodes {
-		if !node.Head || !node.Alive || node.SessionDir == "" {
-			continue
+	var node ray.NodeInfo
+	for _, n := range nodes {
+		if n.Alive && n.SessionDir != "" && (n.ID == nodeID || n.Head && node.ID == "") {
+			node = n
 		}
-		file := path.Join(node.SessionDir, "logs", "raylet.err")
-		ref, err := k.client.Session().Submit(ctx, ray.Function{Module: "linecache", Name: "updatecache"}, file)
-		if err != nil {
-			return nil, err
+		if node.ID != "" && node.ID == nodeID {
+			break
 		}
-		defer ref.Release()
-		v, err := k.client.Session().Get(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		all, _ := v.([]any)
-		var lines []string
-		for _, line := range all[max(0, len(all)-rayletTail):] {
-			if s, ok := line.(string); ok && strings.TrimSpace(s) != "" {
-				lines = append(lines, strings.TrimSpace(s))
-			}
-		}
-		return lines, nil
 	}
-	return nil, nil
+	if node.ID == "" {
+		return "", nil
+	}
+	session := k.client().Session()
+	ref, err := session.SubmitWith(ctx, ray.TaskOptions{NoCPU: true, NodeIP: node.Address},
+		ray.Function{Module: "subprocess", Name: "check_output"},
+		[]any{"tail", "-c", strconv.Itoa(rayletTailBytes), path.Join(node.SessionDir, "logs", "raylet.err")})
+	if err != nil {
+		return "", err
+	}
+	defer ref.Release()
+	v, err := session.Get(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	data, _ := v.([]byte)
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("the raylet's log on node %s ends: %s", node.Address, strings.Join(lines[max(0, len(lines)-rayletTailLines):], " | ")), nil
 }

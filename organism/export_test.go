@@ -13,3 +13,6 @@ var (
 	CreateMwStore     = mwStoreActor.create
 	CallMwStore       = mwStoreActor.call
 )
+
+// Plain is a task as it is sent.
+func Plain(t Task) map[string]any { return t.plain() }

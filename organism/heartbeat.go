@@ -2,27 +2,12 @@ package organism
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"time"
 )
 
 // recentQualities is how many of the latest qualities a heartbeat shows.
 const recentQualities = 5
-
-// Pong is the answer of every actor here to ping.
-type Pong struct {
-	// ID is the name of the actor.
-	ID string `json:"id"`
-	// TS is the actor's time, in seconds since 1970.
-	TS float64 `json:"ts"`
-	// PID is the process that answered.
-	PID int `json:"pid"`
-}
-
-func pong(id string, now time.Time) Pong {
-	return Pong{ID: id, TS: seconds(now), PID: os.Getpid()}
-}
 
 // Heartbeat is the full state of an agent. All its keys are always present. Times are seconds since 1970.
 type Heartbeat struct {
@@ -89,7 +74,7 @@ type SummaryStats struct {
 }
 
 // Ping returns the agent's id, time and process.
-func (a *Agent) Ping() Pong { return pong(a.id, a.now()) }
+func (a *Agent) Ping() Pong { return pong(a.id, AgentClass, a.now()) }
 
 // Heartbeat returns the agent's state and remembers the time as that of the last heartbeat. The result shares nothing
 // with the agent.

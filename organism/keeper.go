@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,27 +21,32 @@ const actorCPUs = 0.1
 // maxRestartsForEver lets Ray restart an actor as often as its process ends.
 const maxRestartsForEver = -1
 
-// actorSpec is an actor that has to run: its name in the namespace, its class, and what it is constructed from.
+// actorSpec is an actor that has to run: its name in the namespace, its class, what it is constructed from, and the hash
+// of that part of it that cannot change while it runs.
 type actorSpec struct {
 	name, class string
 	args        []any
+	hash        string
 }
 
 // singletons are the actors that exist once in a namespace, by the seed's names.
 func singletons() []actorSpec {
 	return []actorSpec{
-		{name: MissTrackerName, class: MissTrackerClass},
-		{name: SharedCacheName, class: SharedCacheClass},
-		{name: MwStoreName, class: MwStoreClass},
+		{name: MissTrackerName, class: MissTrackerClass, hash: hash(MissTrackerClass)},
+		{name: SharedCacheName, class: SharedCacheClass, hash: hash(SharedCacheClass)},
+		{name: MwStoreName, class: MwStoreClass, hash: hash(MwStoreClass)},
 	}
 }
 
-// specs lists the organs and agents that the configuration asks for. An organ knows its agents from its constructor, so that a restart by
-// Ray restores its registrations.
+// specs lists the organs and agents that the configuration asks for. An organ knows its agents from its constructor, so
+// that a restart by Ray restores its registrations.
 func (c Config) specs() []actorSpec {
 	var specs []actorSpec
 	for _, organ := range c.Organs {
-		specs = append(specs, actorSpec{name: organ.ID, class: OrganClass, args: []any{organ.ID, organ.Type, organ.agentIDs()}})
+		specs = append(specs, actorSpec{
+			name: organ.ID, class: OrganClass, args: []any{organ.ID, organ.Type, organ.agentIDs()},
+			hash: hash(OrganClass, organ.ID, organ.Type), // its agents follow the configuration, see register
+		})
 		for _, id := range organ.agentIDs() {
 			specs = append(specs, agentSpec(id, organ.Type, organ.ID))
 		}
@@ -57,7 +64,7 @@ func (c Config) ActorNames() []string {
 }
 
 func agentSpec(id string, roles any, organID string) actorSpec {
-	return actorSpec{name: id, class: AgentClass, args: []any{id, roles, organID}}
+	return actorSpec{name: id, class: AgentClass, args: []any{id, roles, organID}, hash: hash(AgentClass, id, roles, organID)}
 }
 
 func (o OrganConfig) agentIDs() []string {
@@ -71,138 +78,291 @@ func (o OrganConfig) agentIDs() []string {
 // keeper keeps what is configured alive on one session.
 type keeper struct {
 	organism  *Organism
-	client    *ray.Client
+	opened    *ray.Client // of the session; see client
 	namespace string
 	epoch     uint64
 	log       *slog.Logger
+	lost      func(error) // told at once of known actors that do not run; nil: nobody is
 
 	mu               sync.Mutex // guards what follows
 	created, adopted int
-	seen             map[string]bool // names that were brought up or adopted on this session
+	seen             map[string]string // ids of the actors that were brought up or adopted on this session, by name
+	outdated         map[string]bool   // names of those that something else than this configuration and program made
+	conflicts        map[string]string // organs that another server's configuration holds
 	classes          map[string]*ray.ActorClass
 }
 
-// reconcile brings up what does not run, the singletons first, and lets each organ know its agents. It returns every
-// problem that it found.
-func (k *keeper) reconcile(ctx context.Context) error {
-	for _, specs := range [][]actorSpec{singletons(), k.organism.config.specs()} {
-		if err := k.keep(ctx, specs); err != nil {
-			return err
-		}
+func (o *Organism) newKeeper(client *ray.Client, epoch uint64) *keeper {
+	k := &keeper{
+		organism: o, opened: client, namespace: o.conn.Info().Namespace, epoch: epoch, log: o.log,
+		seen: map[string]string{}, outdated: map[string]bool{}, conflicts: map[string]string{}, classes: map[string]*ray.ActorClass{},
 	}
-	return each(k.organism.config.Organs, func(organ OrganConfig) error { return k.register(ctx, organ) })
+	if gcs := client.GCS(); gcs != nil {
+		o.enter(gcs.ClusterID())
+	} else {
+		o.enter("session " + client.Session().ID()) // which the next session need not share the cluster with
+	}
+	return k
 }
 
-// keep brings up those of the actors that do not run, or that this keeper has not met yet.
-func (k *keeper) keep(ctx context.Context, specs []actorSpec) error {
+// client is the session with what else is reachable now: direct calls may have become possible, or impossible.
+func (k *keeper) client() *ray.Client {
+	if now, err := k.organism.conn.Client(); err == nil && now.Session() == k.opened.Session() {
+		return now
+	}
+	return k.opened
+}
+
+// report is what the keeper knows of the actors.
+func (k *keeper) report() Health {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return Health{
+		Created: k.created, Adopted: k.adopted,
+		Outdated:  slices.Sorted(maps.Keys(k.outdated)),
+		Conflicts: slices.Sorted(maps.Values(k.conflicts)),
+	}
+}
+
+// reconcile brings up what does not run, the singletons first, and sees to it that each organ knows its agents. It
+// returns every problem that it found: one actor that does not come up holds up nothing but itself.
+func (k *keeper) reconcile(ctx context.Context) error {
 	running, err := k.running(ctx)
 	if err != nil {
 		return err
 	}
-	var missing []actorSpec
-	for _, spec := range specs {
-		k.mu.Lock()
-		known := k.seen[spec.name]
-		k.mu.Unlock()
-		if info, ok := running[spec.name]; ok && known && info.State == ray.ActorAlive {
-			continue
-		}
-		missing = append(missing, spec)
-	}
-	return each(missing, func(spec actorSpec) error { return k.ensure(ctx, spec) })
+	organs := k.organism.config.Organs
+	return errors.Join(
+		k.keep(ctx, singletons(), running),
+		k.keep(ctx, k.organism.config.specs(), running),
+		each(len(organs), startsAtOnce, func(i int) error { return k.register(ctx, organs[i]) }),
+	)
 }
 
-// running lists the named actors of the namespace that are not dead. Without a GCS to ask only names are known, and every
-// actor is asked for itself.
-func (k *keeper) running(ctx context.Context) (map[string]ray.ActorInfo, error) {
-	if k.client.GCS() == nil {
-		return map[string]ray.ActorInfo{}, nil
+// running returns the ids of the namespace's actors that are ALIVE, by name. Without a GCS to ask it is nil, and every
+// actor has to be asked for itself.
+func (k *keeper) running(ctx context.Context) (map[string]string, error) {
+	gcs := k.client().GCS()
+	if gcs == nil {
+		return nil, nil
 	}
-	actors, err := k.client.GCS().NamedActors(ctx, k.namespace)
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
+	defer cancel()
+	actors, err := gcs.AliveActors(ctx, k.namespace)
 	if err != nil {
 		return nil, err
 	}
-	running := map[string]ray.ActorInfo{}
+	running := make(map[string]string, len(actors))
 	for _, a := range actors {
-		running[a.Name] = a
+		running[a.Name] = a.ID
 	}
 	return running, nil
 }
 
+// keep brings up those of the actors that do not run, or that this keeper has not met yet. What it has met and does not
+// find is told before it is waited for.
+func (k *keeper) keep(ctx context.Context, specs []actorSpec, running map[string]string) error {
+	missing := make([]bool, len(specs))
+	var mu sync.Mutex // guards lost
+	var lost []string
+	err := each(len(specs), asksAtOnce, func(i int) error {
+		name := specs[i].name
+		k.mu.Lock()
+		id, known := k.seen[name]
+		k.mu.Unlock()
+		up := known && running[name] == id
+		if known && running == nil {
+			_, err := k.ping(ctx, specs[i], k.organism.opts.CallTimeout)
+			up = err == nil
+		}
+		if missing[i] = !up; known && !up {
+			text := k.whereabouts(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			lost = append(lost, text)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(lost) > 0 && k.lost != nil && ctx.Err() == nil {
+		slices.Sort(lost)
+		k.lost(errors.New(strings.Join(listed(lost), "; ")))
+	}
+	var wanted []actorSpec
+	for i, spec := range specs {
+		if missing[i] {
+			wanted = append(wanted, spec)
+		}
+	}
+	return each(len(wanted), startsAtOnce, func(i int) error { return k.ensure(ctx, wanted[i]) })
+}
+
+// whereabouts says in words what has become of an actor that does not run as it did.
+func (k *keeper) whereabouts(ctx context.Context, name string) string {
+	gcs := k.client().GCS()
+	if gcs == nil {
+		return "actor " + name + " does not answer"
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
+	defer cancel()
+	info, err := gcs.NamedActor(ctx, k.namespace, name)
+	if err != nil {
+		return fmt.Sprintf("actor %s: %v", name, err)
+	}
+	return fmt.Sprintf("actor %s is %s after %d restarts", name, info.State, info.Restarts)
+}
+
 // ensure makes an actor run: it adopts the one of that name or creates it, and waits for its answer.
 func (k *keeper) ensure(ctx context.Context, spec actorSpec) error {
+	id, made, err := k.obtain(ctx, spec)
+	if err == nil {
+		var answer Pong
+		if answer, err = k.firstAnswer(ctx, spec); err == nil {
+			k.met(spec, id, made, answer)
+			return nil
+		}
+		if !errors.Is(err, ErrNameTaken) && ctx.Err() == nil {
+			return fmt.Errorf("actor %s does not answer: %w%s", spec.name, err, k.diagnose(ctx, id))
+		}
+	}
+	if errors.Is(err, ErrNameTaken) {
+		k.organism.meet(spec.name, err)
+	}
+	return fmt.Errorf("actor %s: %w", spec.name, err)
+}
+
+// firstAnswer waits until an actor answers. Its process may have just gone away: then it is asked again.
+func (k *keeper) firstAnswer(ctx context.Context, spec actorSpec) (Pong, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.StartTimeout)
 	defer cancel()
-	adopted := true
-	id, err := k.find(ctx, spec)
-	if errors.Is(err, ray.ErrActorNotFound) || errors.Is(err, ray.ErrActorDied) {
-		adopted = false
-		id, err = k.create(ctx, spec)
+	for {
+		answer, err := k.ping(ctx, spec, k.organism.opts.StartTimeout)
+		if !errors.Is(err, ray.ErrActorUnavailable) || ctx.Err() != nil {
+			return answer, err
+		}
+		rest(ctx, pingAgain)
 	}
-	if err != nil {
-		return fmt.Errorf("actor %s: %w", spec.name, err)
+}
+
+// pingAgain is the pause before an actor whose process went away is asked again.
+const pingAgain = 200 * time.Millisecond
+
+// obtain returns the id of the actor of that name, and whether it was made here and now.
+func (k *keeper) obtain(ctx context.Context, spec actorSpec) (id string, made bool, err error) {
+	id, err = k.find(ctx, spec)
+	if !errors.Is(err, ray.ErrActorNotFound) && !errors.Is(err, ray.ErrActorDied) {
+		return id, false, err
 	}
-	if _, err := k.client.Call(ctx, k.namespace, spec.name, "ping"); err != nil {
-		return fmt.Errorf("actor %s does not answer: %w%s", spec.name, err, k.diagnose(id))
+	id, err = k.create(ctx, spec)
+	if !errors.Is(err, ray.ErrActorExists) {
+		return id, err == nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case k.seen[spec.name]: // it came back
-	case adopted:
-		k.adopted++
-	default:
-		k.created++
-	}
-	if k.seen == nil {
-		k.seen = map[string]bool{}
-	}
-	k.seen[spec.name] = true
-	return nil
+	id, err = k.find(ctx, spec) // somebody else was faster
+	return id, false, err
 }
 
 // find returns the id of a running actor of that name, which must be of the class: a name that something else took is
-// not ours to use.
+// not ours to use. Without a GCS the class shows in the actor's answer alone.
 func (k *keeper) find(ctx context.Context, spec actorSpec) (id string, err error) {
-	if k.client.GCS() == nil {
-		handle, err := k.client.Session().GetActor(ctx, spec.name, k.namespace)
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
+	defer cancel()
+	gcs := k.client().GCS()
+	if gcs == nil {
+		handle, err := k.client().Session().GetActor(ctx, spec.name, k.namespace)
 		if err != nil {
 			return "", err
 		}
 		defer handle.Release()
 		return handle.ID(), nil
 	}
-	info, err := k.client.GCS().NamedActor(ctx, k.namespace, spec.name)
+	info, err := gcs.NamedActor(ctx, k.namespace, spec.name)
 	switch {
 	case err != nil:
 		return "", err
 	case info.State == ray.ActorDead:
 		return "", ray.ErrActorDied
 	case info.Class != spec.class:
-		return "", fmt.Errorf("%w: %s in namespace %s is a %s, not a %s", ErrNameTaken, spec.name, k.namespace, info.Class, spec.class)
+		return "", k.taken(spec, "a "+info.Class)
 	}
 	return info.ID, nil
 }
 
+func (k *keeper) taken(spec actorSpec, by string) error {
+	return fmt.Errorf("%w: %s in namespace %s is %s, not a %s", ErrNameTaken, spec.name, k.namespace, by, spec.class)
+}
+
+// ping asks an actor for its answer, which must be one of its class.
+func (k *keeper) ping(ctx context.Context, spec actorSpec, timeout time.Duration) (Pong, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	v, err := k.client().Call(ctx, k.namespace, spec.name, "ping")
+	if errors.Is(err, ray.ErrNoSuchMethod) {
+		return Pong{}, fmt.Errorf("%w: %w", k.taken(spec, "an actor without ping"), err)
+	}
+	if err != nil {
+		return Pong{}, err
+	}
+	answer, ok := newPong(v)
+	if !ok {
+		return Pong{}, k.taken(spec, fmt.Sprintf("an actor that answers ping with %.200v", v))
+	}
+	if answer.Class != spec.class {
+		return Pong{}, k.taken(spec, "a "+answer.Class)
+	}
+	return answer, nil
+}
+
+// met records an actor that answered.
+func (k *keeper) met(spec actorSpec, id string, made bool, answer Pong) {
+	// What cannot be compared is not called outdated: that the program is unusable shows when an actor has to be made.
+	outdated := answer.Spec != spec.hash
+	if program, err := k.organism.packaged(); err == nil && answer.Program != program.URI() {
+		outdated = true
+	}
+	k.mu.Lock()
+	_, back := k.seen[spec.name]
+	switch {
+	case back: // it was counted before
+	case made:
+		k.created++
+	default:
+		k.adopted++
+	}
+	k.seen[spec.name] = id
+	if outdated {
+		k.outdated[spec.name] = true
+	} else {
+		delete(k.outdated, spec.name)
+	}
+	k.mu.Unlock()
+	k.organism.meet(spec.name, nil)
+}
+
 // create asks Ray for the actor. The binary is uploaded first if the cluster does not have it, each time: Ray drops a
-// package when the last actor that names it ends.
+// package when the last actor that names it ends. ray.ErrActorExists says that the name was taken meanwhile.
 func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err error) {
 	class, err := k.class(ctx, spec.class)
 	if err != nil {
 		return "", err
 	}
-	uri, err := k.organism.upload(ctx, k.client.Session())
+	uri, err := k.organism.upload(ctx, k.client().Session())
 	if err != nil {
 		return "", fmt.Errorf("upload the worker binary: %w", err)
 	}
-	handle, err := k.client.Session().CreateActor(ctx, class, ray.ActorOptions{
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.StartTimeout)
+	defer cancel()
+	handle, err := k.client().Session().CreateActor(ctx, class, ray.ActorOptions{
 		Name:        spec.name,
 		Namespace:   k.namespace,
 		Detached:    true,
-		GetIfExists: true,
 		MaxRestarts: maxRestartsForEver,
 		NumCPUs:     actorCPUs,
-		RuntimeEnv:  ray.GoRuntimeEnv(uri),
+		RuntimeEnv: &ray.RuntimeEnv{
+			WorkingDir: uri, PyExecutable: "./" + ray.PackagedBinary,
+			EnvVars: map[string]string{envProgram: uri, envSpec: spec.hash},
+		},
 	}, spec.args...)
 	if err != nil {
 		return "", err
@@ -222,12 +382,9 @@ func (k *keeper) class(ctx context.Context, name string) (*ray.ActorClass, error
 		if c.Name != name {
 			continue
 		}
-		class, err := k.client.Session().GoClass(ctx, c.Name, c.Methods)
+		class, err := k.client().Session().GoClass(ctx, c.Name, c.Methods)
 		if err != nil {
 			return nil, err
-		}
-		if k.classes == nil {
-			k.classes = map[string]*ray.ActorClass{}
 		}
 		k.classes[name] = class
 		return class, nil
@@ -235,94 +392,46 @@ func (k *keeper) class(ctx context.Context, name string) (*ray.ActorClass, error
 	return nil, fmt.Errorf("organism: class %s is not registered in this binary: RegisterActors was not called", name)
 }
 
-// register makes an organ's list of agents the configured one.
+// leaseRounds is how many rounds a server may miss before another one's configuration may take over an organ.
+const leaseRounds = 4
+
+// register makes an organ's list of agents the configured one, unless another server with another configuration keeps
+// it: then that is noted, and the list stays as it is.
 func (k *keeper) register(ctx context.Context, organ OrganConfig) error {
-	status, err := k.organStatus(ctx, organ.ID)
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
+	defer cancel()
+	want := organ.agentIDs()
+	revision := hash(organ.ID, organ.Type, want)
+	lease := min(leaseRounds*max(k.organism.opts.ReconcileInterval, k.organism.opts.CallTimeout), MaxLease)
+	v, err := k.client().Call(ctx, k.namespace, organ.ID, "configure", revision, want, lease.Seconds())
+	if err != nil {
+		return fmt.Errorf("organ %s does not take its configuration: %w", organ.ID, err)
+	}
+	status, err := newOrganStatus(organ.ID, v)
 	if err != nil {
 		return err
 	}
-	want := organ.agentIDs()
-	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
-	defer cancel()
-	change := func(method, agent string) error {
-		if _, err := k.client.Call(ctx, k.namespace, organ.ID, method, agent); err != nil {
-			return fmt.Errorf("organ %s: %s %s: %w", organ.ID, method, agent, err)
-		}
-		k.log.Info("organ registration changed", "organ", organ.ID, "method", method, "agent", agent)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if status.Revision == revision {
+		delete(k.conflicts, organ.ID)
 		return nil
 	}
-	for _, agent := range want {
-		if !slices.Contains(status.AgentIDs, agent) {
-			if err := change("register_agent", agent); err != nil {
-				return err
-			}
-		}
-	}
-	for _, agent := range status.AgentIDs {
-		if !slices.Contains(want, agent) {
-			if err := change("remove_agent", agent); err != nil {
-				return err
-			}
-		}
-	}
+	k.conflicts[organ.ID] = fmt.Sprintf("organ %s has %d agents by the configuration of another server, which asked for it %.0f s ago, and %d by this one's; give both the same configuration or stop one",
+		organ.ID, status.AgentCount, status.RevisionAge, len(want))
 	return nil
 }
 
-func (k *keeper) organStatus(ctx context.Context, id string) (OrganStatus, error) {
-	return organStatus(ctx, k.client, k.namespace, id, k.organism.opts.CallTimeout)
-}
-
-func organStatus(ctx context.Context, client *ray.Client, namespace, id string, timeout time.Duration) (OrganStatus, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	v, err := client.Call(ctx, namespace, id, "get_status")
-	if err != nil {
-		return OrganStatus{}, fmt.Errorf("organ %s: %w", id, err)
-	}
-	return newOrganStatus(id, v)
-}
-
-// newOrganStatus reads what an organ's get_status returned.
-func newOrganStatus(id string, v any) (OrganStatus, error) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return OrganStatus{}, fmt.Errorf("organ %s: its status is a %T instead of a map", id, v)
-	}
-	var s OrganStatus
-	var list []any
-	ok = assign(m, "organ_id", &s.OrganID) && assign(m, "organ_type", &s.OrganType) && assign(m, "agent_ids", &list)
-	var pid int64
-	if !ok || !assign(m, "pid", &pid) || s.OrganID != id {
-		return OrganStatus{}, fmt.Errorf("organ %s: its status is not one of this version: %v", id, m)
-	}
-	s.PID, s.AgentIDs = int(pid), make([]string, 0, len(list))
-	for _, item := range list {
-		agent, ok := item.(string)
-		if !ok {
-			return OrganStatus{}, fmt.Errorf("organ %s: its status names an agent by a %T", id, item)
-		}
-		s.AgentIDs = append(s.AgentIDs, agent)
-	}
-	s.AgentCount = len(s.AgentIDs)
-	return s, nil
-}
-
-func assign[T any](m map[string]any, key string, field *T) bool {
-	v, ok := m[key].(T)
-	*field = v
-	return ok
-}
-
-// each runs f for every item, a few at a time, and joins the errors.
-func each[T any](items []T, f func(T) error) error {
-	errs := make([]error, len(items))
-	slots := make(chan struct{}, startsAtOnce)
+// each runs f for 0 to n-1, a few at a time, and joins the errors.
+func each(n, atOnce int, f func(i int) error) error {
+	errs := make([]error, n)
+	slots := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
-	for i, item := range items {
+	for i := range n {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = f(item)
+			errs[i] = f(i)
 		})
 	}
 	all.Wait()

@@ -21,6 +21,10 @@ type Organ struct {
 	members       map[string]struct{} // the same
 	rng           *rand.Rand
 	now           func() time.Time
+
+	revision   string    // of the configuration that the agents come from; empty: none yet
+	renewed    time.Time // when that was last asked for
+	leaseUntil time.Time // no other configuration counts before then
 }
 
 // OrganState is what an organ is made from.
@@ -66,6 +70,10 @@ type OrganStatus struct {
 	OrganType  string   `json:"organ_type"`
 	AgentCount int      `json:"agent_count"`
 	AgentIDs   []string `json:"agent_ids"` // in the order of registration
+	// Revision names the configuration that the agents come from; empty without one. RevisionAge is how many seconds ago
+	// somebody last asked for that configuration.
+	Revision    string  `json:"revision"`
+	RevisionAge float64 `json:"revision_age"`
 	// PID is the organ's process.
 	PID int `json:"pid"`
 }
@@ -74,7 +82,7 @@ type OrganStatus struct {
 func (o *Organ) ID() string { return o.id }
 
 // Ping returns the organ's id, time and process.
-func (o *Organ) Ping() Pong { return pong(o.id, o.now()) }
+func (o *Organ) Ping() Pong { return pong(o.id, OrganClass, o.now()) }
 
 // RegisterAgent adds an agent. One that is there already stays where it is. An unusable id is an error.
 func (o *Organ) RegisterAgent(agentID string) error {
@@ -99,6 +107,42 @@ func (o *Organ) RemoveAgent(agentID string) bool {
 	return true
 }
 
+// MaxLease bounds how long one configuration keeps others out of an organ that nobody asks for it any more.
+const MaxLease = time.Hour
+
+// Configure makes agentIDs the organ's agents, in that order, on behalf of a configuration that revision names, and
+// keeps other configurations out for the lease. Servers with one configuration repeat it and so renew the lease; one
+// with another configuration changes nothing before it has run out: two of them do not take turns. Whose list it is then
+// stands in the [OrganStatus]. An empty revision, an unusable id or a lease that is not above 0 and at most [MaxLease] is
+// an error.
+func (o *Organ) Configure(revision string, agentIDs []string, lease time.Duration) error {
+	if revision == "" {
+		return errors.New("revision is empty")
+	}
+	if lease <= 0 || lease > MaxLease {
+		return fmt.Errorf("the lease is %s; give a time above 0 and at most %s", lease, MaxLease)
+	}
+	for i, id := range agentIDs {
+		if err := CheckName(id); err != nil {
+			return fmt.Errorf("agent_ids[%d]: %w", i, err)
+		}
+	}
+	now := o.now()
+	if revision != o.revision && now.Before(o.leaseUntil) {
+		return nil
+	}
+	o.revision, o.renewed, o.leaseUntil = revision, now, now.Add(lease)
+	o.agents = o.agents[:0]
+	clear(o.members)
+	for _, id := range agentIDs {
+		if _, twice := o.members[id]; !twice {
+			o.members[id] = struct{}{}
+			o.agents = append(o.agents, id)
+		}
+	}
+	return nil
+}
+
 // AgentCount returns the number of agents.
 func (o *Organ) AgentCount() int { return len(o.agents) }
 
@@ -107,13 +151,51 @@ func (o *Organ) AgentIDs() []string { return append([]string{}, o.agents...) }
 
 // Status returns the organ's account of itself.
 func (o *Organ) Status() OrganStatus {
-	return OrganStatus{
+	status := OrganStatus{
 		OrganID:    o.id,
 		OrganType:  o.organType,
 		AgentCount: len(o.agents),
 		AgentIDs:   o.AgentIDs(),
+		Revision:   o.revision,
 		PID:        o.Ping().PID,
 	}
+	if o.revision != "" {
+		status.RevisionAge = max(o.now().Sub(o.renewed).Seconds(), 0)
+	}
+	return status
+}
+
+// newOrganStatus reads what an organ's get_status or configure returned.
+func newOrganStatus(id string, v any) (OrganStatus, error) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return OrganStatus{}, fmt.Errorf("organ %s: its status is a %T instead of a map", id, v)
+	}
+	var s OrganStatus
+	var list []any
+	var pid int64
+	ok = assign(m, "organ_id", &s.OrganID) && assign(m, "organ_type", &s.OrganType) && assign(m, "agent_ids", &list) &&
+		assign(m, "pid", &pid) && assign(m, "revision", &s.Revision) && assign(m, "revision_age", &s.RevisionAge)
+	if !ok || s.OrganID != id {
+		return OrganStatus{}, fmt.Errorf("organ %s: its status is not one of this version: %v", id, m)
+	}
+	s.PID, s.AgentIDs = int(pid), make([]string, 0, len(list))
+	for _, item := range list {
+		agent, ok := item.(string)
+		if !ok {
+			return OrganStatus{}, fmt.Errorf("organ %s: its status names an agent by a %T", id, item)
+		}
+		s.AgentIDs = append(s.AgentIDs, agent)
+	}
+	s.AgentCount = len(s.AgentIDs)
+	return s, nil
+}
+
+// assign sets a field from a key of a decoded map, and reports whether it has that key with the field's type.
+func assign[T any](m map[string]any, key string, field *T) bool {
+	v, ok := m[key].(T)
+	*field = v
+	return ok
 }
 
 // SelectAgent returns one of the agents, each with the same probability; [ErrNoAgents] when there is none. The task

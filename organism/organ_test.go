@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seedcore/seedcore/organism"
 )
@@ -48,7 +49,53 @@ func TestOrganKeepsAgentsInTheOrderOfRegistration(t *testing.T) {
 	if organ.AgentIDs()[0] != "b" {
 		t.Error("a status shares memory with the organ")
 	}
-	wantKeys(t, status, "organ_id organ_type agent_count agent_ids pid")
+	wantKeys(t, status, "organ_id organ_type agent_count agent_ids revision revision_age pid")
+}
+
+// Of two configurations the one that came first counts for as long as somebody asks for it.
+func TestConfigureKeepsOneConfiguration(t *testing.T) {
+	now := time.Unix(1000, 0)
+	organ, err := organism.NewOrgan(organism.OrganState{ID: "o", Type: "Cognitive", AgentIDs: []string{"old"}, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure := func(revision string, agents ...string) organism.OrganStatus {
+		t.Helper()
+		if err := organ.Configure(revision, agents, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return organ.Status()
+	}
+	if s := configure("a", "x", "y", "x"); s.Revision != "a" || !slices.Equal(s.AgentIDs, []string{"x", "y"}) {
+		t.Errorf("the first configuration: %+v", s)
+	}
+	for range 3 { // two servers in turn, one of which renews its lease
+		now = now.Add(6 * time.Second)
+		if s := configure("b", "z"); s.Revision != "a" || s.AgentCount != 2 || s.RevisionAge != 6 {
+			t.Errorf("another configuration within the lease: %+v", s)
+		}
+		configure("a", "x", "y")
+	}
+	now = now.Add(10 * time.Second)
+	if s := configure("b", "z"); s.Revision != "b" || !slices.Equal(s.AgentIDs, []string{"z"}) || s.RevisionAge != 0 {
+		t.Errorf("another configuration after the lease: %+v", s)
+	}
+	if !organ.RemoveAgent("z") || organ.RemoveAgent("x") {
+		t.Error("the members are not those of the list")
+	}
+	for name, err := range map[string]error{
+		"no revision":      organ.Configure("", nil, time.Second),
+		"an unusable name": organ.Configure("b", []string{"mw"}, time.Second),
+		"no lease":         organ.Configure("b", nil, 0),
+		"a long lease":     organ.Configure("b", nil, 2*time.Hour),
+	} {
+		if err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if s := organ.Status(); s.Revision != "b" {
+		t.Errorf("a refused configuration changed something: %+v", s)
+	}
 }
 
 func TestSelectAgentIsUniform(t *testing.T) {

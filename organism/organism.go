@@ -15,22 +15,33 @@ import (
 // Defaults of Options.
 const (
 	DefaultStartTimeout      = 60 * time.Second
+	DefaultUploadTimeout     = 2 * time.Minute
 	DefaultTaskTimeout       = 30 * time.Second
-	DefaultReconcileInterval = 5 * time.Second
 	DefaultCallTimeout       = 5 * time.Second
+	DefaultReconcileInterval = 5 * time.Second
+	DefaultProbeInterval     = 10 * time.Second
+	DefaultUnresponsiveAfter = time.Minute
 )
 
 const (
 	firstRetry, slowestRetry = time.Second, 15 * time.Second
 	// startsAtOnce bounds the actors that are created side by side: each start runs a Python process for a moment.
 	startsAtOnce = 4
+	// asksAtOnce bounds the questions to actors that are asked side by side.
+	asksAtOnce = 32
 )
 
-// ErrNotReady means: the organism does not stand yet, or not any more; Health tells why.
-var ErrNotReady = errors.New("organism: not initialized")
-
-// ErrUnknownOrgan means: no organ of that id is configured.
-var ErrUnknownOrgan = errors.New("organism: unknown organ")
+// Conditions that callers test for with errors.Is.
+var (
+	// ErrNotReady means: the connection is down, or what was asked for was not brought up yet. Nothing was sent.
+	ErrNotReady = errors.New("organism: not initialized")
+	// ErrUnknownOrgan means: no organ of that id is configured. Nothing was sent.
+	ErrUnknownOrgan = errors.New("organism: unknown organ")
+	// ErrNameTaken means: an actor of another class has the name.
+	ErrNameTaken = errors.New("organism: the actor name is taken")
+	// ErrNoGCS means: the question needs the cluster's control store, which is not reachable from here.
+	ErrNoGCS = errors.New("organism: the cluster's control store is not reachable from here")
+)
 
 // Options tunes an Organism. The zero value works.
 type Options struct {
@@ -39,12 +50,20 @@ type Options struct {
 	Binary string
 	// StartTimeout bounds the start of one actor, from its creation to its first answer. Default 60 s.
 	StartTimeout time.Duration
+	// UploadTimeout bounds the upload of the program, which is not part of a start. Default 2 min.
+	UploadTimeout time.Duration
 	// TaskTimeout bounds a task whose context has no earlier deadline. Default 30 s.
 	TaskTimeout time.Duration
 	// CallTimeout bounds a question to an actor other than a task. Default 5 s.
 	CallTimeout time.Duration
 	// ReconcileInterval is the time between two looks at what runs. Default 5 s.
 	ReconcileInterval time.Duration
+	// ProbeInterval is the time between two rounds in which every actor is asked for an answer. Default 10 s.
+	ProbeInterval time.Duration
+	// UnresponsiveAfter is how long an actor must have left every probe unanswered, three at least, before it is killed by
+	// name, so that Ray starts it again. It is also the least time between two such kills in the whole organism. An agent
+	// that is at work is not unresponsive, however long its task takes. Default 1 min; negative: nothing is ever killed.
+	UnresponsiveAfter time.Duration
 	// Logger takes one line an event. Default: discard.
 	Logger *slog.Logger
 }
@@ -53,35 +72,26 @@ type Options struct {
 // connection's namespace, and gives them tasks. Run does the first, on every session anew; the other methods only use
 // what Run has brought up. It is safe for concurrent use.
 //
-// The cluster's actor names are the truth: what already runs under a name is adopted, whoever made it, and creation
-// means "get if it exists".
+// The cluster's actor names are the truth: what already runs under a name is adopted if it is of the right class,
+// whoever made it, and nothing is made under a name that is taken. An adopted actor that another program or another
+// configuration made goes on running and is told as outdated in Health; see ReplaceOutdated.
 type Organism struct {
 	config Config
 	opts   Options
 	conn   *connector.Connector
 	log    *slog.Logger
 
-	uploading sync.Mutex   // held while the program is uploaded; guards program
+	packaging sync.Mutex   // guards program
 	program   *ray.Package // nil until it is needed
+	uploading sync.Mutex   // held while the program is uploaded
 
-	mu      sync.Mutex // guards health and changed
-	health  Health
-	changed chan struct{} // closed and replaced when health changes
-}
-
-// Health is what the last look at the organism found.
-type Health struct {
-	// OK: everything that is configured runs.
-	OK bool `json:"ok"`
-	// Epoch is the connection's epoch for which it was brought up; 0 before the first time.
-	Epoch uint64 `json:"epoch"`
-	// Problem says what is missing; empty when OK.
-	Problem string `json:"problem,omitempty"`
-	// Observed is when that was seen.
-	Observed time.Time `json:"observed,omitzero"`
-	// Created and Adopted count the actors that this process made and found, on the present epoch.
-	Created int `json:"created"`
-	Adopted int `json:"adopted"`
+	mu      sync.Mutex        // guards what follows
+	look    Health            // what the last look found
+	changed chan struct{}     // closed and replaced when look or silent changes
+	silent  map[string]string // actors that do not answer, with what is known of them
+	killed  int               // actors that were killed since they did not answer
+	cluster string            // where the names below were met
+	met     map[string]error  // names that were asked for an answer: nil when the actor is ours, else why it is not
 }
 
 // New makes an organism on a connection, which it does not own. It does no I/O.
@@ -97,11 +107,14 @@ func New(conn *connector.Connector, config Config, opts Options) (*Organism, err
 		{&opts.TaskTimeout, DefaultTaskTimeout},
 		{&opts.CallTimeout, DefaultCallTimeout},
 		{&opts.ReconcileInterval, DefaultReconcileInterval},
+		{&opts.UploadTimeout, DefaultUploadTimeout},
+		{&opts.ProbeInterval, DefaultProbeInterval},
+		{&opts.UnresponsiveAfter, DefaultUnresponsiveAfter},
 	} {
 		if *d.field == 0 {
 			*d.field = d.fallback
 		}
-		if *d.field < 0 {
+		if *d.field < 0 && d.field != &opts.UnresponsiveAfter {
 			return nil, fmt.Errorf("organism: a negative duration in the options: %s", *d.field)
 		}
 	}
@@ -110,51 +123,14 @@ func New(conn *connector.Connector, config Config, opts Options) (*Organism, err
 	}
 	return &Organism{
 		config: config, opts: opts, conn: conn, log: opts.Logger,
-		health:  Health{Problem: "not started"},
+		look:    Health{Problem: "not started"},
 		changed: make(chan struct{}),
+		met:     map[string]error{},
 	}, nil
 }
 
 // Config returns what the organism was made from.
 func (o *Organism) Config() Config { return o.config }
-
-// Health returns what was last seen. It makes no round trip. After a loss of the connection it says so even before the
-// organism itself noticed.
-func (o *Organism) Health() Health {
-	info := o.conn.Info()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	h := o.health
-	switch {
-	case !h.OK:
-	case info.Epoch != h.Epoch:
-		h.OK, h.Problem = false, "a new session is up, the organism is being brought up on it"
-	case !info.State.Answers():
-		h.OK, h.Problem = false, "the connection is "+string(info.State)
-		if info.LastError != "" {
-			h.Problem += ": " + info.LastError
-		}
-	}
-	return h
-}
-
-// WaitReady returns when everything runs, or with ctx's error and what was missing.
-func (o *Organism) WaitReady(ctx context.Context) error {
-	for {
-		o.mu.Lock()
-		changed := o.changed
-		o.mu.Unlock()
-		h := o.Health()
-		if h.OK {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %s: %w", ErrNotReady, h.Problem, ctx.Err())
-		}
-	}
-}
 
 // Run brings the organism up on every session that the connector opens, and keeps looking after it until ctx ends or the
 // connector is closed. What fails is retried for ever, with a growing pause, and is visible in Health. The actors outlive
@@ -178,8 +154,12 @@ func (o *Organism) Bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k := keeper{organism: o, client: client, namespace: o.conn.Info().Namespace, log: o.log}
-	return k.keep(ctx, singletons())
+	k := o.newKeeper(client, 0)
+	running, err := k.running(ctx)
+	if err != nil {
+		return err
+	}
+	return k.keep(ctx, singletons(), running)
 }
 
 // Singletons returns the names of the actors that exist once in a namespace.
@@ -194,81 +174,81 @@ func Singletons() []string {
 // serve looks after the organism for the life of one session.
 func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint64) {
 	ctx, cancel := context.WithCancelCause(parent)
-	var watch sync.WaitGroup
-	defer watch.Wait()
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
 	defer cancel(nil)
-	watch.Go(func() {
+	helpers.Go(func() {
 		select {
 		case <-client.Session().Done():
 			cancel(client.Session().Err())
 		case <-ctx.Done():
 		}
 	})
-	k := keeper{organism: o, client: client, epoch: epoch, namespace: o.conn.Info().Namespace}
+	k := o.newKeeper(client, epoch)
 	k.log = o.log.With("epoch", epoch)
+	k.lost = func(err error) { o.observe(k, err) }
+	p := newProber(k)
+	helpers.Go(func() { p.run(ctx) })
 	delay := firstRetry
 	for ctx.Err() == nil {
-		if client, err := o.conn.Client(); err == nil && client.Session() == k.client.Session() {
-			k.client = client // direct calls may have become possible
-		}
 		err := k.reconcile(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		o.observe(&k, err)
+		o.observe(k, err)
 		next := o.opts.ReconcileInterval
 		if err != nil {
 			next, delay = delay, min(2*delay, slowestRetry)
 		} else {
 			delay = firstRetry
 		}
-		timer := time.NewTimer(next)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		rest(ctx, next)
 	}
 	if parent.Err() == nil {
-		o.observe(&k, fmt.Errorf("the session ended: %w", context.Cause(ctx)))
+		o.observe(k, fmt.Errorf("the session ended: %w", context.Cause(ctx)))
 	}
 }
 
-// observe records what a look found. A change is logged once, here.
-func (o *Organism) observe(k *keeper, err error) {
-	h := Health{OK: err == nil, Epoch: k.epoch, Observed: time.Now(), Created: k.created, Adopted: k.adopted}
-	if err != nil {
-		h.Problem = err.Error()
-	}
-	o.mu.Lock()
-	before := o.health
-	o.health = h
-	close(o.changed)
-	o.changed = make(chan struct{})
-	o.mu.Unlock()
-	switch {
-	case h.OK && (!before.OK || before.Epoch != h.Epoch):
-		k.log.Info("organism is up", "organs", len(o.config.Organs), "actors_created", h.Created, "actors_adopted", h.Adopted, "namespace", k.namespace)
-	case !h.OK && h.Problem != before.Problem:
-		k.log.Warn("organism is not up", "cause", h.Problem)
+// rest waits for d or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
-// upload makes the program that hosts the actors available in the cluster. One at a time: of many creations at once the
-// first uploads, and the others find it there.
-func (o *Organism) upload(ctx context.Context, session *ray.Session) (uri string, err error) {
-	o.uploading.Lock()
-	defer o.uploading.Unlock()
+// packaged is the program that hosts the actors, as it is uploaded. It is read once.
+func (o *Organism) packaged() (*ray.Package, error) {
+	o.packaging.Lock()
+	defer o.packaging.Unlock()
 	if o.program == nil {
 		path := o.opts.Binary
 		if path == "" {
 			path = runningProgram
 		}
-		if o.program, err = ray.BinaryPackage(path); err != nil {
-			return "", fmt.Errorf("%w (--worker-binary or Options.Binary names another program)", err)
+		program, err := ray.BinaryPackage(path)
+		if err != nil {
+			return nil, fmt.Errorf("%w (--worker-binary or Options.Binary names another program)", err)
 		}
+		o.program = program
 	}
-	return session.UploadPackage(ctx, o.program)
+	return o.program, nil
+}
+
+// upload makes the program that hosts the actors available in the cluster. One at a time: of many creations at once the
+// first uploads, and the others find it there.
+func (o *Organism) upload(ctx context.Context, session *ray.Session) (uri string, err error) {
+	program, err := o.packaged()
+	if err != nil {
+		return "", err
+	}
+	o.uploading.Lock()
+	defer o.uploading.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, o.opts.UploadTimeout)
+	defer cancel()
+	return session.UploadPackage(ctx, program)
 }
 
 // runningProgram is this process's own program, also after its file was replaced by another version.

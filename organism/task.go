@@ -1,9 +1,13 @@
 package organism
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strconv"
 )
 
 var (
@@ -51,7 +55,7 @@ func (t Task) Complexity() (float64, error) {
 }
 
 func (t Task) number(key string, absent float64) (float64, error) {
-	value := t[key]
+	value, _ := plainValue(t[key])
 	if value == nil {
 		return absent, nil
 	}
@@ -60,6 +64,59 @@ func (t Task) number(key string, absent float64) (float64, error) {
 		return 0, fmt.Errorf("%w: %s is %.40v (%T); give a finite number", ErrTask, key, value, value)
 	}
 	return number, nil
+}
+
+// plain returns the task with every json.Number in it as the number that it is: an int64 or uint64 where one holds it
+// whole, else a float64. It copies what it changes.
+func (t Task) plain() map[string]any {
+	if plain, changed := plainValue(map[string]any(t)); changed {
+		return plain.(map[string]any) //nolint:forcetypeassert // a map stays a map
+	}
+	return t
+}
+
+func plainValue(value any) (plain any, changed bool) {
+	switch value := value.(type) {
+	case json.Number:
+		return plainNumber(value), true
+	case []any:
+		for i, item := range value {
+			if item, itemChanged := plainValue(item); itemChanged {
+				if !changed {
+					value, changed = slices.Clone(value), true
+				}
+				value[i] = item
+			}
+		}
+		return value, changed
+	case map[string]any:
+		source := value
+		for key, item := range source {
+			if item, itemChanged := plainValue(item); itemChanged {
+				if !changed {
+					value, changed = maps.Clone(source), true
+				}
+				value[key] = item
+			}
+		}
+		return value, changed
+	default:
+		return value, false
+	}
+}
+
+// plainNumber leaves a text that is no number as the text that it is.
+func plainNumber(n json.Number) any {
+	if i, err := n.Int64(); err == nil {
+		return i
+	}
+	if u, err := strconv.ParseUint(n.String(), 10, 64); err == nil {
+		return u
+	}
+	if f, err := n.Float64(); err == nil {
+		return f
+	}
+	return n.String()
 }
 
 // Outcome is what came of a task.

@@ -2,9 +2,11 @@ package organism_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,7 @@ func TestTaskNumbers(t *testing.T) {
 		{value: nil, capability: 0, complexity: 0.5},
 		{value: 0.25, capability: 0.25, complexity: 0.25},
 		{value: int64(2), capability: 2, complexity: 2},
+		{value: json.Number("2.5"), capability: 2.5, complexity: 2.5},
 		{value: "0.5", bad: true},
 		{value: math.NaN(), bad: true},
 		{value: math.Inf(1), bad: true},
@@ -58,6 +61,30 @@ func TestTaskNumbers(t *testing.T) {
 	}
 	if _, err := (organism.Task{"complexity": -1.0}).Complexity(); !errors.Is(err, organism.ErrTask) {
 		t.Errorf("a negative complexity: %v", err)
+	}
+}
+
+// Numbers of a task decoded with UseNumber reach the agent as what they are: an integer keeps all its digits.
+func TestPlainTaskKeepsIntegersWhole(t *testing.T) {
+	decoder := json.NewDecoder(strings.NewReader(`{"id":9007199254740993,"list":[18446744073709551615,{"low":-9223372036854775808}],"f":1.5,"e":1e3,"text":"1","big":1e400}`))
+	decoder.UseNumber()
+	var task organism.Task
+	if err := decoder.Decode(&task); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"id": int64(9007199254740993), "list": []any{uint64(18446744073709551615), map[string]any{"low": int64(-9223372036854775808)}},
+		"f": 1.5, "e": 1000.0, "text": "1", "big": "1e400",
+	}
+	if got := organism.Plain(task); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %#v", got)
+	}
+	if task["id"] != json.Number("9007199254740993") {
+		t.Error("the caller's task was changed")
+	}
+	// And through the encoding of a direct call and an actor's handler, there and back.
+	if got := travelled(t, map[string]any{"id": want["id"], "list": want["list"]}, nil); !reflect.DeepEqual(got, map[string]any{"id": want["id"], "list": want["list"]}) {
+		t.Errorf("on the way became %#v", got)
 	}
 }
 

@@ -2,19 +2,12 @@ package organism
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/seedcore/seedcore/ray"
 )
-
-// ErrNameTaken means: an actor of another class has the name.
-var ErrNameTaken = errors.New("organism: the actor name is taken")
-
-// ErrNoGCS means: the question needs the cluster's control store, which is not reachable from here.
-var ErrNoGCS = errors.New("organism: the cluster's control store is not reachable from here")
 
 // Agents lists the agents of the namespace, whoever made them: the named actors whose class ends in "RayAgent" and that
 // are not dead. The list is whole and is read from the cluster, not from memory.
@@ -54,11 +47,11 @@ func (o *Organism) CreateAgent(ctx context.Context, id string, roles RoleProbs) 
 		}
 		arg = map[string]any{"E": roles.E, "S": roles.S, "O": roles.O} // what every path carries
 	}
-	client, namespace, err := o.link()
+	client, _, err := o.link()
 	if err != nil {
 		return false, err
 	}
-	k := keeper{organism: o, client: client, namespace: namespace, log: o.log}
+	k := o.newKeeper(client, 0)
 	if err := k.ensure(ctx, agentSpec(id, arg, "")); err != nil {
 		return false, err
 	}

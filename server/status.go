@@ -23,9 +23,7 @@ type readiness struct {
 	RayState   connector.State `json:"ray_state"`
 	Epoch      uint64          `json:"epoch"`
 	// Cause is why it is not ready; CheckedAt when the session last answered.
-	Cause string `json:"cause,omitempty"`
-	// Warning is what is missing although it is ready.
-	Warning   string    `json:"warning,omitempty"`
+	Cause     string    `json:"cause,omitempty"`
 	CheckedAt time.Time `json:"checked_at,omitzero"`
 }
 
@@ -48,12 +46,6 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		ready.Cause = info.LastError
 		if ready.Cause == "" {
 			ready.Cause = "the connection is " + string(info.State)
-		}
-	}
-	if ready.RayOK && info.State != connector.StateConnected {
-		ready.Warning = "the connection is " + string(info.State)
-		if info.NoDirect != "" {
-			ready.Warning += ": " + info.NoDirect
 		}
 	}
 	s.reply(w, status, ready)
@@ -86,7 +78,7 @@ func (s *Server) rayStatus(w http.ResponseWriter, r *http.Request) {
 		RayConfigured: info.Address != connector.AddressAuto,
 		RayAvailable:  info.State.Answers(),
 		Config:        configText(info),
-		ClusterInfo:   map[string]string{"status": "not_connected"}, // Connection tells the state
+		ClusterInfo:   map[string]string{"status": "not_connected"},
 		Connection:    info,
 	}
 	if report.RayAvailable {
@@ -116,7 +108,7 @@ func (s *Server) resources(ctx context.Context) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if client.GCS() == nil || !s.conn.Info().GCS.Answers {
+	if client.GCS() == nil {
 		return client.Session().ClusterResources(ctx)
 	}
 	nodes, err := client.GCS().Nodes(ctx)
