@@ -17,6 +17,10 @@ help: ## Show this list
 setup: ## Install Ray into .venv (once; PYTHON=... chooses the interpreter) and fetch the Go modules
 	@scripts/setup.sh
 
+.PHONY: setup-tests
+setup-tests:
+	@scripts/setup.sh --tests
+
 .PHONY: build
 build: ## Build the static binary bin/seedcore
 	@mkdir -p bin
@@ -27,7 +31,7 @@ run: setup build ## Start a local Ray (unless RAY_ADDRESS is set) and the organi
 	@bin/seedcore up $(ARGS)
 
 .PHONY: test
-test: setup ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=2 runs two at a time
+test: setup-tests ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=2 runs two at a time
 	@scripts/test.sh $(PKG) -- $(ARGS)
 
 .PHONY: lint

@@ -7,11 +7,18 @@
 //
 // # Values
 //
-// Arguments and results are plain Go values. Nil, bool, the integers, floats, strings, []byte, slices and maps with text
-// keys are sent as the Python values that they resemble; what comes back is nil, bool, int64 (*big.Int or uint64 beyond
-// it), float64, string, []byte, []any and map[string]any. Refs and actor handles travel through a session only. A Python
-// object that has no such form arrives from a session as an error and from a direct call as its inspectable parts; nothing
-// that arrives is ever executed.
+// Arguments are plain Go values: nil, bool, numbers, UTF-8 strings, []byte, slices, maps with text or integer keys, and
+// structs by the rules of encoding/json for tags, nested at will. What comes back is nil, bool, int64 (*big.Int or uint64
+// beyond it), float64, string, []byte, []any and map[string]any; [As], [Get] and [Decode] put it into the types that a
+// program has. No integer loses a bit on the way, in either direction; NaN and the infinities travel as they are.
+//
+// Tuples, sets, times, Decimal, UUID, complex numbers and arrays of numpy have a form in package ray/python, in package
+// time or in Go itself. An instance of any other class arrives as its parts, a python.Object; nothing that arrives is ever
+// executed. These, refs and actor handles are sent through a session only: a direct call carries what JSON could name, and
+// bytes. A [Client] takes the session by itself for arguments that need it.
+//
+// A value that has no faithful form wraps [ErrUnsupportedValue] before anything is sent, and names the place, as in
+// "args[0].items[2].ref". docs/ray.md has the table of types.
 //
 // # Errors
 //

@@ -60,6 +60,8 @@ var (
 	ErrNoSuchMethod = errors.New("ray: no such actor method")
 	// ErrUnsupportedValue means: a value cannot travel by the path that was asked for.
 	ErrUnsupportedValue = errors.New("ray: unsupported value")
+	// ErrValueMismatch means: a value arrived, and does not fit into the Go type that was asked for.
+	ErrValueMismatch = errors.New("ray: value does not fit the Go type")
 	// ErrUnsupportedVersion means: the cluster runs a Ray version for which this path was not tested.
 	ErrUnsupportedVersion = errors.New("ray: unsupported Ray version")
 	// ErrInvalidOption means: an option of a call, an actor, a runtime environment or a placement group is wrong. Nothing was

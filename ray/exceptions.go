@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/seedcore/seedcore/internal/wire/pickle"
+	"github.com/seedcore/seedcore/internal/wire/pyvalue"
 )
 
 // rayErrors is the module of Ray's own exceptions. A get that fails answers with one of them as an ordinary value, so that
@@ -37,27 +38,11 @@ func asException(v any) (exception, bool) {
 	case pickle.Global:
 		e.module, e.class = class.Module, class.Name
 	case *pickle.Object:
-		e.class = className(class)
+		e.class = pyvalue.ClassName(class)
 	default:
 		return exception{}, false
 	}
 	return e, e.class != ""
-}
-
-// className names what an object is an instance of. A class that is not importable travels as a call of cloudpickle's
-// _make_skeleton_class(type, name, bases, ...).
-func className(class any) string {
-	switch c := class.(type) {
-	case pickle.Global:
-		return c.String()
-	case *pickle.Object:
-		if f, ok := c.Class.(pickle.Global); ok && strings.HasSuffix(f.Name, "_make_skeleton_class") && len(c.Args) > 1 {
-			if name, ok := c.Args[1].(string); ok {
-				return name
-			}
-		}
-	}
-	return "unknown"
 }
 
 // exceptionOf returns the error that v stands for as the result of a call, nil if it is a value.

@@ -35,9 +35,11 @@ func (s *Session) objectRef(h *handle) *ObjectRef {
 	return ref
 }
 
-// Put stores a value in the cluster: nil, bool, numbers, string, []byte, []any, []string and maps with string keys of
-// such, *ObjectRef and *ActorHandle of this session, nested at will. Anything else is ErrUnsupportedValue before
-// anything is sent. A value of more than 5 MiB travels in pieces and holds up the requests behind it.
+// Put stores a value in the cluster: nil, bool, numbers, UTF-8 strings, []byte, slices, maps with text or integer keys and
+// structs (by json tags) of such; time.Time as an aware datetime and time.Duration as a timedelta, without nanoseconds; the
+// types of package ray/python; *ObjectRef and *ActorHandle of this session; nested at will. Nil slices and maps are empty
+// ones. Anything else is ErrUnsupportedValue before anything is sent. An Array is a *TaskError where the cluster has no
+// numpy. A value of more than 5 MiB travels in pieces and holds up the requests behind it.
 func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
 	data, uses, err := s.encode(v)
 	if err != nil {
@@ -71,10 +73,12 @@ func (s *Session) put(ctx context.Context, target string, data []byte, uses []*t
 }
 
 // Get waits for the value of a ref and returns it: nil, bool, int64 (uint64 above its range, *big.Int beyond),
-// float64, string, []byte, []any (also for tuples and sets), map[string]any (map[any]any for other simple keys),
-// *ObjectRef and *ActorHandle. The caller owns the value, and the refs in it. An exception that the task raised is a
-// *TaskError, the end of an actor wraps ErrActorDied or ErrActorUnavailable, and a value of another Python class wraps
-// ErrUnsupportedValue.
+// float64, complex128, string, []byte, []any (also for tuples and sets), map[string]any (map[any]any for other simple keys,
+// python.Dict for the rest), time.Time, time.Duration, *ObjectRef, *ActorHandle, and the types of package ray/python, among
+// them *python.Array for arrays of numpy and *python.Object for instances of other classes. Get[T] and As turn it into the
+// type that is wanted. The caller owns the value, and the refs in it. An exception that the task raised is a *TaskError,
+// and the end of an actor wraps ErrActorDied or ErrActorUnavailable; an exception that the task returned is a value. A value
+// that holds itself wraps ErrUnsupportedValue.
 //
 // Several Gets of one ref share one transfer. A Get that its caller gave up goes on at the server, until the value is
 // there.

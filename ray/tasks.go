@@ -70,7 +70,7 @@ func (s *Session) SubmitWith(ctx context.Context, opts TaskOptions, fn Function,
 
 // submit sends a task with one result and returns its ref. uses are in use already.
 func (s *Session) submit(ctx context.Context, target string, task *raypb.ClientTask, uses []*tracked, args []any) (*ObjectRef, error) {
-	data, more, err := s.encodeArgs(args)
+	data, more, err := s.encodeArgs(ctx, target, args)
 	if err != nil {
 		s.refs.unuse(uses)
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}

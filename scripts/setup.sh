@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with the Ray that this project works with, and fetches the Go modules.
+# Makes .venv with the Ray that this project works with, and fetches the Go modules. With --tests, also what only tests
+# import, in a directory of its own: Ray has no need of it, and a user's .venv none either.
 #
 # A second run does nothing and takes no time. A run that was interrupted is repaired by the next one: the stamp is
 # written last, and an environment without it is checked, and made anew if the check fails.
@@ -7,7 +8,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 RAY="ray[default]==2.60.0"
+# The last numpy for every Python that Ray has wheels for.
+NUMPY="numpy==2.2.6"
 VENV=.venv
+FOR_TESTS=$VENV/for-tests
 STAMP=$VENV/.seedcore-setup
 
 fail() {
@@ -72,6 +76,26 @@ if ! ready; then
 		}
 	fi
 	ready || install
+	exec 9>&-
+fi
+
+has_numpy() {
+	[ -d "$FOR_TESTS/numpy-${NUMPY##*==}.dist-info" ]
+}
+
+if [ "${1:-}" = --tests ] && ! has_numpy; then
+	mkdir -p .cache
+	exec 9>.cache/setup.lock
+	if command -v flock >/dev/null; then
+		flock 9
+	fi
+	if ! has_numpy; then
+		echo "setup: fetching $NUMPY for the tests; about 20 MB, once"
+		rm -rf $FOR_TESTS $FOR_TESTS.part
+		$VENV/bin/python -m pip install --disable-pip-version-check --no-deps --quiet --target $FOR_TESTS.part "$NUMPY" ||
+			fail "pip could not install $NUMPY; its message is above. Run make test again when the cause is gone"
+		mv $FOR_TESTS.part $FOR_TESTS
+	fi
 	exec 9>&-
 fi
 

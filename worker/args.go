@@ -9,8 +9,8 @@ import (
 )
 
 // Args are the arguments of a constructor or a method. Values are decoded when they are asked for. The zero value has
-// no arguments. Args may be kept and read from several goroutines; nothing that they return may be written to unless
-// it is a value that Decode filled.
+// no arguments. Args may be kept and read from several goroutines; bytes and arrays in what they return lie in the
+// arguments themselves and must not be written to.
 type Args struct {
 	positional []encoded
 	named      map[string]encoded
@@ -53,8 +53,9 @@ func NewArgs(values ...any) (Args, error) {
 func (a Args) Len() int { return len(a.positional) }
 
 // Value returns a positional argument: nil, bool, int64, float64, string, []byte, []any or map[string]any; an integer
-// above the range of int64 is a uint64, and a dict that has other keys than strings a map[any]any. It fails when there
-// is no such argument and on a value that only Python has, such as an object of a class.
+// above the range of int64 is a uint64, and a dict that has other keys than strings a map[any]any. Tuples and sets are
+// []any; times, arrays of numpy and other values of Python's own are those of package ray/python, an instance of another
+// class its parts. It fails when there is no such argument.
 func (a Args) Value(i int) (any, error) {
 	arg, err := a.at(i)
 	if err != nil {
@@ -80,8 +81,8 @@ func (a Args) Bytes(i int) ([]byte, error) {
 	return b, nil
 }
 
-// Decode stores a positional argument in what into points to: a struct by its json tags, a slice, a map, or a scalar.
-// It fails when the value does not fit; into may then be half filled. Bytes are not copied.
+// Decode stores a positional argument in what into points to: a struct by its json tags, a slice, a map, or a scalar. The
+// rules are those of ray.Decode. It fails when the value does not fit, and names the place; into may then be half filled. Bytes are not copied.
 func (a Args) Decode(i int, into any) error {
 	arg, err := a.at(i)
 	if err != nil {

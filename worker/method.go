@@ -12,7 +12,7 @@ import (
 // actor's type fits, as in (*Counter).Incr. It reads its arguments from args, by position or by name.
 //
 // A result of type []byte reaches the caller as Python bytes and is handed over: it must not be changed afterwards.
-// Any other result has to be nil, a boolean, an integer, a float, a string, or a slice, a map with string keys or a
+// Any other result has to be nil, a boolean, an integer, a float, a string, or a slice, a map with text or integer keys or a
 // struct (by its json tags) of these, or an [Async]. A caller that asked for several return values needs a []any of that
 // length.
 //

@@ -14,7 +14,7 @@ const maxDepth = 400
 
 // Attributed is a value with named parts that may be stored in a struct or a map, such as an object of a Python class.
 type Attributed interface {
-	// Attributes returns the parts; the caller does not change them.
+	// Attributes returns the parts, nil if there are none; the caller does not change them.
 	Attributes() map[string]any
 }
 
@@ -22,6 +22,12 @@ type Attributed interface {
 type Sequence interface {
 	// Elements returns the elements, some of which may be a Sequence or a []any.
 	Elements() []any
+}
+
+// Storer is a value that knows some destinations better than Store does.
+type Storer interface {
+	// StoreIn stores the value in what into points to, if it can, and reports whether it took the task on.
+	StoreIn(into any) (bool, error)
 }
 
 // Store puts v into what into points to. v is made of nil, bool, int64, uint64, *big.Int, float64, string, []byte, []any,
@@ -72,6 +78,11 @@ func store(dst reflect.Value, v any, depth int) error {
 		}
 		return store(dst.Elem(), v, depth+1)
 	}
+	if storer, ok := v.(Storer); ok && dst.CanAddr() {
+		if done, err := storer.StoreIn(dst.Addr().Interface()); done {
+			return err
+		}
+	}
 	switch x := v.(type) {
 	case bool:
 		if dst.Kind() == reflect.Bool {
@@ -95,12 +106,23 @@ func store(dst reflect.Value, v any, depth int) error {
 		return storeNamed(dst, x, v, depth)
 	case map[any]any:
 		return storeMixed(dst, x, depth)
-	case Attributed:
-		if dst.Kind() == reflect.Struct || dst.Kind() == reflect.Map {
-			return storeNamed(dst, x.Attributes(), v, depth)
+	}
+	return storeOther(dst, v, depth)
+}
+
+// storeOther stores the parts of a value that is none of the plain forms.
+func storeOther(dst reflect.Value, v any, depth int) error {
+	switch dst.Kind() {
+	case reflect.Struct, reflect.Map:
+		if x, ok := v.(Attributed); ok {
+			if attributes := x.Attributes(); attributes != nil {
+				return storeNamed(dst, attributes, v, depth)
+			}
 		}
-	case Sequence:
-		return storeList(dst, x.Elements(), v, depth)
+	case reflect.Slice, reflect.Array:
+		if x, ok := v.(Sequence); ok {
+			return storeList(dst, x.Elements(), v, depth)
+		}
 	}
 	return mismatch(dst, v, "")
 }

@@ -247,6 +247,22 @@ func (d *decoder) state() error {
 	return nil
 }
 
+// readOnly makes the buffer on the stack one that cannot be written to.
+func (d *decoder) readOnly() error {
+	v, err := d.top()
+	if err != nil {
+		return err
+	}
+	switch x := v.(type) {
+	case []byte:
+	case *ByteArray:
+		d.stack[len(d.stack)-1] = x.Data
+	default:
+		return mismatch(v)
+	}
+	return nil
+}
+
 // resolve asks the hook for the value of a persistent id.
 func (d *decoder) resolve(op opcode) error {
 	var id any

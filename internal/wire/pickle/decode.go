@@ -14,6 +14,9 @@ type Options struct {
 	// rest may change id too: take from it what is needed during the call, when it has no cycles and at most MaxDepth
 	// levels.
 	Persistent func(id any) (any, error)
+	// Buffers are what the pickle left out, in the order in which it asks for them (NEXT_BUFFER of protocol 5). They become
+	// *ByteArray, or []byte where the pickle says that they cannot be written to, and are aliased.
+	Buffers [][]byte
 	// MaxDepth bounds how many containers (an Object and its Args count as two) may nest. Default 200; more than
 	// 100,000 is taken as 100,000, since walking a value takes stack.
 	MaxDepth int
@@ -25,9 +28,9 @@ type Options struct {
 // outside the range of int64), float64, string, []byte, *ByteArray, Tuple, *List, *Dict, *Set, Global, *Object, and what
 // Options.Persistent returned.
 //
-// []byte and *ByteArray alias data: keep data unchanged while they are in use, or copy them. Memory is bounded by a
+// []byte and *ByteArray alias data (or Options.Buffers): keep data unchanged while they are in use, or copy them. Memory is bounded by a
 // multiple of len(data), whatever lengths and numbers data claims. The result may hold itself, and may hold one value in
-// many places, so that walking it needs limits: Plain and Marshal have them, reflect.DeepEqual does not end early.
+// many places, so that walking it needs limits: Marshal has them, reflect.DeepEqual does not end early.
 //
 // What Python would do only for its effect (functions whose result is popped, such as the state setters of cloudpickle)
 // is dropped. All errors are a *DecodeError.
@@ -35,6 +38,7 @@ func Unmarshal(data []byte, opts Options) (any, error) {
 	d := decoder{
 		data:       data,
 		persistent: opts.Persistent,
+		buffers:    opts.Buffers,
 		maxDepth:   opts.MaxDepth,
 		maxItems:   opts.MaxItems,
 	}
@@ -75,6 +79,7 @@ type decoder struct {
 	ids walker
 
 	persistent func(any) (any, error)
+	buffers    [][]byte // not yet asked for
 	maxDepth   int
 	maxItems   int
 }
@@ -155,8 +160,15 @@ func (d *decoder) step(op opcode) error {
 		return d.get(op)
 	case opPut, opBinPut, opLongBinPut, opMemoize:
 		return d.put(op)
-	case opNextBuffer, opROBuffer:
-		return fmt.Errorf("%w: buffers outside the pickle (protocol 5, buffer_callback)", ErrUnsupported)
+	case opNextBuffer:
+		if len(d.buffers) == 0 {
+			return fmt.Errorf("%w: a buffer outside the pickle that was not given (Options.Buffers)", ErrUnsupported)
+		}
+		b := &ByteArray{Data: d.buffers[0]}
+		d.buffers = d.buffers[1:]
+		return d.push(b)
+	case opROBuffer:
+		return d.readOnly()
 	case opExt1, opExt2, opExt4:
 		return fmt.Errorf("%w: codes of the copyreg extension registry", ErrUnsupported)
 	}

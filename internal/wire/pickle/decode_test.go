@@ -97,8 +97,8 @@ var malformed = map[string]struct {
 	"trailing":                {"N.x", 1, "STOP", pickle.ErrSyntax, "1 bytes behind"},
 	"unknown opcode":          {"N\xff.", 1, "opcode 0xff", pickle.ErrSyntax, "unknown opcode"},
 	"protocol 6":              {"\x80\x06N.", 0, "PROTO", pickle.ErrUnsupported, "protocol 6"},
-	"next buffer":             {"\x97.", 0, "NEXT_BUFFER", pickle.ErrUnsupported, "buffers outside"},
-	"readonly buffer":         {"N\x98.", 1, "READONLY_BUFFER", pickle.ErrUnsupported, "buffers outside"},
+	"next buffer":             {"\x97.", 0, "NEXT_BUFFER", pickle.ErrUnsupported, "buffer outside"},
+	"readonly buffer":         {"N\x98.", 1, "READONLY_BUFFER", pickle.ErrSyntax, "a <nil>"},
 	"ext1":                    {"\x82\x01.", 0, "EXT1", pickle.ErrUnsupported, "extension registry"},
 	"ext2":                    {"\x83\x01\x00.", 0, "EXT2", pickle.ErrUnsupported, "extension registry"},
 	"ext4":                    {"\x84\x01\x00\x00\x00.", 0, "EXT4", pickle.ErrUnsupported, "extension registry"},
@@ -272,5 +272,23 @@ func TestDictGet(t *testing.T) {
 	}
 	if v, ok := (*pickle.Dict)(nil).Get("a"); v != nil || ok {
 		t.Errorf("nil dict: %v, %t", v, ok)
+	}
+}
+
+// Buffers that a pickle left out are put in where it asks for them, and are not copied.
+func TestUnmarshalTakesBuffers(t *testing.T) {
+	one, two := []byte("one"), []byte("two")
+	v, err := pickle.Unmarshal([]byte("(\x97\x97\x98l."), pickle.Options{Buffers: [][]byte{one, two}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	items := v.(*pickle.List).Items
+	writable, ok1 := items[0].(*pickle.ByteArray)
+	fixed, ok2 := items[1].([]byte)
+	if !ok1 || !ok2 || &writable.Data[0] != &one[0] || &fixed[0] != &two[0] {
+		t.Errorf("%#v", items)
+	}
+	if _, err := pickle.Unmarshal([]byte("(\x97\x97\x98l."), pickle.Options{Buffers: [][]byte{one}}); !errors.Is(err, pickle.ErrUnsupported) {
+		t.Errorf("a buffer too few: %v", err)
 	}
 }

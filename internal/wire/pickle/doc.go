@@ -14,8 +14,8 @@
 //	date := v.(*pickle.Object) // Class: Global{"datetime", "date"}, Args: Tuple{int64(2026), int64(11), int64(24)}
 //
 // Input may come from anyone. Nesting and the number of values are bounded by [Options], memory by the length of the
-// input. Not supported, and refused with [ErrUnsupported]: buffers that travel outside the pickle (NEXT_BUFFER), the
-// extension registry of copyreg (EXT1, EXT2, EXT4), and text of Python 2 that is not ASCII.
+// input. Not supported, and refused with [ErrUnsupported]: the extension registry of copyreg (EXT1, EXT2, EXT4), and text
+// of Python 2 that is not ASCII.
 //
 // All functions are safe for concurrent use; values are not synchronized.
 package pickle

@@ -35,11 +35,3 @@ func ExampleUnmarshal_persistent() {
 	fmt.Println(v, err)
 	// Output: [ref <object obj-7>] <nil>
 }
-
-// Plain turns lists and dicts into what encoding/json would make of them.
-func ExamplePlain() {
-	v := &pickle.Dict{Items: []pickle.Item{{Key: "nodes", Value: &pickle.List{Items: []any{int64(1), nil}}}}}
-	p, err := pickle.Plain(v, 10_000_000)
-	fmt.Println(p, err)
-	// Output: map[nodes:[1 <nil>]] <nil>
-}

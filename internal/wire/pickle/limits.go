@@ -2,7 +2,7 @@ package pickle
 
 import "fmt"
 
-// What Options leaves at zero, and what holds for Marshal and Plain.
+// What Options leaves at zero, and what holds for Marshal.
 const (
 	defaultMaxDepth = 200
 	defaultMaxItems = 10_000_000

@@ -1,13 +1,11 @@
 package xlang
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 
 	"github.com/seedcore/seedcore/internal/wire/govalue"
-	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
 // ErrMalformed is wrapped by every error about bytes that are not a value.
@@ -18,7 +16,7 @@ const pythonObject = 101
 
 // Decode returns the value of data: a []byte for RAW (which aliases data), and nil, bool, int64, uint64 (above the range
 // of int64), float64, string, []byte, []any and map[string]any for XLANG; a map that has other keys than strings becomes
-// a map[any]any. PYTHON values add the forms of package pickle. Depth is bounded, and memory by the length of data.
+// a map[any]any. PYTHON values add the forms of package pyvalue. Depth is bounded, and memory by the length of data.
 func Decode(data, metadata []byte) (any, error) {
 	switch string(metadata) {
 	case MetadataRaw:
@@ -34,7 +32,7 @@ func Decode(data, metadata []byte) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		objects, err := pickledObjects(rest)
+		objects, err := pickledObjects(rest, len(data)-len(rest))
 		if err != nil {
 			return nil, err
 		}
@@ -70,35 +68,6 @@ func split(data []byte) (body, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: header says %v bytes of %d", ErrMalformed, v, len(data)-headerLen)
 	}
 	return data[headerLen : headerLen+n], data[headerLen+n:], nil
-}
-
-// pickledObjects reads the list of Python objects behind the msgpack bytes: two little-endian lengths, the pickle and a
-// description of out-of-band buffers, which are not supported.
-func pickledObjects(b []byte) ([]any, error) {
-	if len(b) < 16 {
-		return nil, fmt.Errorf("%w: no pickled part behind the msgpack", ErrMalformed)
-	}
-	n := binary.LittleEndian.Uint64(b)
-	if n > uint64(len(b)-16) {
-		return nil, fmt.Errorf("%w: pickled part says %d bytes of %d", ErrMalformed, n, len(b)-16)
-	}
-	v, err := pickle.Unmarshal(b[16:16+n], pickle.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
-	}
-	list, ok := v.(*pickle.List)
-	if !ok {
-		return nil, fmt.Errorf("%w: pickled part is a %T, not a list", ErrMalformed, v)
-	}
-	plain, err := pickle.Plain(list, 1000+8*len(b))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
-	}
-	items, ok := plain.([]any)
-	if !ok {
-		return nil, fmt.Errorf("%w: pickled list became a %T", ErrMalformed, plain)
-	}
-	return items, nil
 }
 
 func decodeAll(body []byte, objects []any) (any, error) {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seedcore/seedcore/internal/wire/govalue"
+	"github.com/seedcore/seedcore/ray/python"
 )
 
 // Metadata values: they say how the data of an argument or result is to be read.
@@ -131,6 +132,8 @@ func (e *encoder) value(v any, depth int) error {
 		return dict(e, x, depth)
 	case govalue.Map:
 		return e.entries(x, depth)
+	case python.Value:
+		return unsupported("a %T, which only Python knows", v)
 	default:
 		parts, err := govalue.Unfold(v)
 		if err != nil {

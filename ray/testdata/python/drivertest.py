@@ -1,7 +1,13 @@
 """Functions and classes that the tests of the Go driver run on a real Ray."""
 
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
 import os
 import time
+import uuid
 
 import ray
 
@@ -105,3 +111,81 @@ class Broken:
 
 def length(value):
     return len(value)
+
+
+@dataclasses.dataclass
+class Job:
+    name: str
+    sizes: list
+    parent: "Job | None" = None
+
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+def arrays():
+    import numpy as np
+
+    return {
+        "plain": np.arange(6, dtype="f8").reshape(2, 3),
+        "fortran": np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3)),
+        "strided": np.arange(10, dtype="u2")[::2],
+        "text": np.array(["a", "bcd"]),
+        "flags": np.array([[True], [False]]),
+        "scalar": np.float32(1.5),
+        "single": np.array(7),
+        "large": np.arange(1000, dtype="i8"),
+    }
+
+
+def describe(array):
+    return {"type": type(array).__name__, "dtype": array.dtype.str, "shape": list(array.shape), "values": array.tolist(), "writable": array.flags.writeable}
+
+
+def things():
+    return {
+        "job": Job("child", [1, 2], Job("parent", [])),
+        "pair": Pair(1, "r"),
+        "colour": Colour.RED,
+        "when": datetime.datetime(2026, 11, 24, 8, 30, tzinfo=datetime.timezone.utc),
+        "naive": datetime.datetime(2026, 11, 24, 8, 30),
+        "took": datetime.timedelta(seconds=90),
+        "price": decimal.Decimal("19.90"),
+        "id": uuid.UUID(int=5),
+        "ordered": collections.OrderedDict(z=1, a=2),
+        "by tuple": {(1, 2): "x"},
+        "function": os.getpid,
+    }
+
+
+def show(*values):
+    return [f"{type(v).__name__} {v!r}" for v in values]
+
+
+def resolve(holder):
+    """Gets every ref and asks every actor in nested lists, tuples and dicts."""
+    if isinstance(holder, ray.ObjectRef):
+        return resolve(ray.get(holder))
+    if isinstance(holder, ray.actor.ActorHandle):
+        return ray.get(holder.value.remote())
+    if isinstance(holder, dict):
+        return {key: resolve(value) for key, value in holder.items()}
+    if isinstance(holder, (list, tuple)):
+        return [resolve(value) for value in holder]
+    return holder
+
+
+def return_same(holder):
+    return holder
+
+
+class Values:
+    def arrays(self):
+        return arrays()
+
+    def things(self):
+        return {"pair": (1, "r"), "job": Job("n", [1]), "price": decimal.Decimal("19.90")}
