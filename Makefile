@@ -11,7 +11,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install Ray into .venv (once; PYTHON=... chooses the interpreter) and fetch the Go modules
@@ -33,6 +33,10 @@ run: setup build ## Start a local Ray (unless RAY_ADDRESS is set) and the organi
 .PHONY: test
 test: setup-tests ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=2 runs two at a time
 	@scripts/test.sh $(PKG) -- $(ARGS)
+
+.PHONY: test-matrix
+test-matrix: setup ## Test Go actors on every version of Ray that they are for; VERSIONS='2.48.0' chooses
+	@scripts/test_matrix.sh $(VERSIONS)
 
 .PHONY: lint
 lint: ## Check style and correctness with golangci-lint

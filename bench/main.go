@@ -1,7 +1,9 @@
 // Command bench measures a call of an actor over four paths, side by side on one Ray: a task through our HTTP API, our
-// direct call, our call through the session, and Python's Ray Client. Each calls the same actor in Go and the same actor in
-// Python with 64 bytes. The paths take turns, round by round, so that the machine's mood meets all alike. It prints a
-// table and writes it to bench/results.md; a row whose calls did not take the path that it names is an error.
+// direct call, our call through the session, Python's Ray Client, and Ray's own driver in Python, which runs on the head's
+// node and is what nobody outside of the cluster can have. Each calls the same actor in Go and the same actor in Python with
+// 64 bytes. The paths take turns, round by round, so that the machine's mood meets all alike. It prints a table, with the
+// CPU time that the actor's process took meanwhile, and writes it to bench/results.md; a row whose calls did not take the
+// path that it names is an error.
 package main
 
 import (
@@ -9,9 +11,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/interrupt"
 	"github.com/seedcore/seedcore/organism"
 	"github.com/seedcore/seedcore/worker"
 )
@@ -26,7 +28,7 @@ func main() {
 	out := flag.String("out", "bench/results.md", "file for the table")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interrupt.Context(os.Stderr, "bench")
 	err := run(ctx, *python, *rounds, *window, *out)
 	stop()
 	if err != nil {

@@ -33,6 +33,7 @@ type sample struct {
 	calls     int
 	seconds   float64
 	latencies []float64 // seconds
+	actorCPU  float64   // seconds of CPU time that the actor's process took
 }
 
 // path is one way to call an actor.
@@ -156,7 +157,7 @@ func httpPath(address string, client *ray.Client) path {
 //go:embed python_client.py
 var pythonClientSource string
 
-// pythonPath drives Python's Ray Client in a process of its own.
+// pythonPath drives Ray's Python API in a process of its own: Ray Client with an address of ray://, else Ray's driver.
 type pythonPath struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
@@ -165,7 +166,7 @@ type pythonPath struct {
 }
 
 func startPython(ctx context.Context, python, address string) (*pythonPath, error) {
-	cmd := exec.CommandContext(ctx, python, "-c", pythonClientSource, "ray://"+address, namespace, pythonActor)
+	cmd := exec.CommandContext(ctx, python, "-c", pythonClientSource, address, namespace, pythonActor)
 	cmd.Env = append(os.Environ(), "RAY_USAGE_STATS_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -199,7 +200,12 @@ func (p *pythonPath) read(v any) error {
 	return json.Unmarshal(line, v)
 }
 
-func (p *pythonPath) measure(_ context.Context, actor string, window time.Duration, depth int) (sample, error) {
+// measure ends the process when ctx ends, or when there is no answer long after the time: there is no other way to stop it.
+func (p *pythonPath) measure(ctx context.Context, actor string, window time.Duration, depth int) (sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, window+30*time.Second)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
+	defer stop()
 	mode := "pipelined"
 	if depth == 1 {
 		mode = "sync"
@@ -216,11 +222,13 @@ func (p *pythonPath) measure(_ context.Context, actor string, window time.Durati
 		Seconds   float64   `json:"seconds"`
 		Latencies []float64 `json:"latencies"`
 	}
-	err = p.read(&answer)
-	return sample{answer.Calls, answer.Seconds, answer.Latencies}, err
+	if err := p.read(&answer); err != nil {
+		return sample{}, errors.Join(context.Cause(ctx), fmt.Errorf("the Python process: %w", err))
+	}
+	return sample{calls: answer.Calls, seconds: answer.Seconds, latencies: answer.Latencies}, nil
 }
 
-func (p *pythonPath) taken() error { return nil } // Ray Client has no other way
+func (p *pythonPath) taken() error { return nil } // neither has another way
 
 func (p *pythonPath) close() error {
 	return errors.Join(p.stdin.Close(), p.cmd.Wait())

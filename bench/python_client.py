@@ -1,4 +1,4 @@
-"""The peer: Python's Ray Client. Reads one JSON command a line, answers one JSON line."""
+"""The peer: Ray's Python API, as a client or as a driver by the address it is given. Reads one JSON command a line, answers one JSON line."""
 
 import json
 import sys
@@ -51,8 +51,8 @@ def pipelined(actor, seconds, depth):
 
 def main():
     address, namespace, name = sys.argv[1:4]
-    ray.init(address, namespace=namespace, log_to_driver=False)
-    ray.remote(PythonRayAgent).options(name=name, lifetime="detached", num_cpus=0.1).remote()
+    ray.init(address, namespace=namespace, log_to_driver=False, logging_level="warning")
+    ray.remote(PythonRayAgent).options(name=name, lifetime="detached", num_cpus=0.1, get_if_exists=True).remote()
     ray.get(ray.get_actor(name).ping.remote())
     print(json.dumps({"ready": True, "ray": ray.__version__}), flush=True)
     for line in sys.stdin:

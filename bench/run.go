@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -61,11 +63,16 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 	if err := createGoActor(setup, client); err != nil {
 		return err
 	}
-	peer, err := startPython(ctx, python, head.ClientAddress())
+	peer, err := startPython(ctx, python, "ray://"+head.ClientAddress())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, peer.close()) }()
+	driver, err := startPython(ctx, python, head.GCSAddress())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.close()) }()
 	session, err := sessionPath(setup, client.Session())
 	if err != nil {
 		return err
@@ -77,12 +84,22 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 	defer func() { err = errors.Join(err, stop()) }()
 
 	paths := map[string]path{
-		"HTTP task":         httpPath(address, client),
-		"direct":            directPath(direct),
-		"session":           session,
-		"Python Ray Client": peer,
+		"HTTP task": httpPath(address, client),
+		"direct":    directPath(direct),
+		"session":   session,
+		rayClient:   peer,
+		rayDriver:   driver,
 	}
-	rows, err := measure(ctx, paths, rounds, window)
+	processes := map[string]int{}
+	for _, name := range []string{goActor, pythonActor} {
+		info, err := client.GCS().NamedActor(setup, namespace, name)
+		if err != nil {
+			return err
+		}
+		processes[name] = info.PID
+	}
+	load := loadAverage()
+	rows, err := measure(ctx, paths, processes, rounds, window)
 	if err != nil {
 		return err
 	}
@@ -91,7 +108,7 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 			return fmt.Errorf("%s did not take its path: %w", name, err)
 		}
 	}
-	table := render(rows, peer.version, rounds, window)
+	table := render(rows, peer.version, load, rounds, window)
 	fmt.Print(table)
 	return os.WriteFile(out, []byte(table), 0o644)
 }
@@ -120,7 +137,7 @@ func createGoActor(ctx context.Context, client *ray.Client) error {
 		}
 		if _, err := session.CreateActor(ctx, class, ray.ActorOptions{
 			Name: goActor, Namespace: namespace, Detached: true, NumCPUs: 0.1,
-			RuntimeEnv: &ray.RuntimeEnv{WorkingDir: uri, PyExecutable: "./" + ray.PackagedBinary},
+			RuntimeEnv: ray.GoRuntimeEnv(uri),
 		}); err != nil {
 			return err
 		}
@@ -155,11 +172,13 @@ func serve(ctx context.Context, conn *connector.Connector) (address string, stop
 	return srv.Address(), stop, nil
 }
 
-var order = []string{"HTTP task", "direct", "session", "Python Ray Client"}
+const rayClient, rayDriver = "Python Ray Client", "Python driver"
+
+var order = []string{"HTTP task", "direct", "session", rayClient, rayDriver}
 
 // measure finds the best depth of each path, then lets every row have its turn in every round; each round starts with
 // another row.
-func measure(ctx context.Context, paths map[string]path, rounds int, window time.Duration) ([]*row, error) {
+func measure(ctx context.Context, paths map[string]path, processes map[string]int, rounds int, window time.Duration) ([]*row, error) {
 	var rows []*row
 	for _, actor := range []string{goActor, pythonActor} {
 		for _, name := range order {
@@ -181,14 +200,69 @@ func measure(ctx context.Context, paths map[string]path, rounds int, window time
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
 		for i := range rows {
 			r := rows[(i+round)%len(rows)]
+			before, err := cpuTime(processes[r.actor])
+			if err != nil {
+				return nil, err
+			}
 			s, err := paths[r.path].measure(ctx, r.actor, window, r.depth)
 			if err != nil {
 				return nil, fmt.Errorf("%s on %s: %w", r.path, r.actor, err)
 			}
+			after, err := cpuTime(processes[r.actor])
+			if err != nil {
+				return nil, err
+			}
+			s.actorCPU = after - before
 			r.samples = append(r.samples, s)
 		}
 	}
 	return rows, nil
+}
+
+// loadAverage tells how busy the machine is with other things; unknown where /proc does not say.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if first, _, ok := strings.Cut(string(text), " "); err == nil && ok {
+		return first
+	}
+	return "unknown"
+}
+
+// cpuTime returns the CPU time that a process has taken so far, in seconds.
+func cpuTime(pid int) (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("the actor's process: %w", err)
+	}
+	// The name, in parentheses, is the second field and may hold spaces; user and system time are the 14th and 15th.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("the actor's process: /proc/%d/stat is %q", pid, stat)
+	}
+	const ticksPerSecond = 100 // of every Linux that Go runs on
+	user, userErr := strconv.ParseFloat(fields[11], 64)
+	system, systemErr := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticksPerSecond, errors.Join(userErr, systemErr)
+}
+
+// perCall returns the CPU time that the actor's process took for a call, in seconds.
+func (r *row) perCall() float64 {
+	var cpu, calls float64
+	for _, s := range r.samples {
+		cpu += s.actorCPU
+		calls += float64(s.calls)
+	}
+	return cpu / calls
+}
+
+// busy returns the share of the time in which the actor's process ran, 1 for one whole core.
+func (r *row) busy() float64 {
+	var cpu, seconds float64
+	for _, s := range r.samples {
+		cpu += s.actorCPU
+		seconds += s.seconds
+	}
+	return cpu / seconds
 }
 
 func (r *row) rate() float64 {
@@ -215,30 +289,56 @@ func quantile(values []float64, q float64) float64 {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-func render(rows []*row, rayVersion string, rounds int, window time.Duration) string {
+func render(rows []*row, rayVersion, load string, rounds int, window time.Duration) string {
 	peers := map[string]float64{}
 	key := func(r *row) string { return fmt.Sprint(r.actor, r.depth > 1) }
 	for _, r := range rows {
-		if r.path == "Python Ray Client" {
+		if r.path == rayClient {
 			peers[key(r)] = r.rate()
 		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Calls of one actor, 64 bytes there and back\n\n")
-	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d alternating rounds of %s a row.\n", rayVersion, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), rounds, window)
+	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d alternating rounds of %s a row; load average before: %s.\n", rayVersion, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), rounds, window, load)
 	fmt.Fprintf(&b, "Calls/s is the median of the rounds; a pipelined row used the best of %v calls in flight for its path.\n", depths)
-	fmt.Fprintf(&b, "The latency of a pipelined Ray Client call is that of its batch. Ratio: to Python Ray Client in the same mode on the same actor.\n\n")
+	fmt.Fprintf(&b, "The latency of a pipelined Ray Client call is that of its batch. Ratio: to Python Ray Client in the same mode on the same actor.\n")
+	fmt.Fprintf(&b, "Actor: CPU time of the actor's process, as a share of one core and for one call.\n\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| path\t| actor\t| in flight\t| calls/s\t| p50 ms\t| p99 ms\t| ratio\t|")
-	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
+	fmt.Fprintln(w, "| path\t| actor\t| in flight\t| calls/s\t| p50 ms\t| p99 ms\t| ratio\t| actor busy\t| actor us/call\t|")
+	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, r := range rows {
 		actor := "Go"
 		if r.actor == pythonActor {
 			actor = "Python"
 		}
-		fmt.Fprintf(w, "| %s\t| %s\t| %d\t| %.0f\t| %.2f\t| %.2f\t| %.1f\t|\n",
-			r.path, actor, r.depth, r.rate(), 1000*r.latency(0.5), 1000*r.latency(0.99), r.rate()/peers[key(r)])
+		fmt.Fprintf(w, "| %s\t| %s\t| %d\t| %.0f\t| %.2f\t| %.2f\t| %.1f\t| %.0f %%\t| %.0f\t|\n",
+			r.path, actor, r.depth, r.rate(), 1000*r.latency(0.5), 1000*r.latency(0.99), r.rate()/peers[key(r)], 100*r.busy(), 1e6*r.perCall())
 	}
 	_ = w.Flush() // a strings.Builder takes everything
+	fmt.Fprintf(&b, "\n## What limits the pipelined rows\n\n")
+	for _, actor := range []string{goActor, pythonActor} {
+		b.WriteString(limits(rows, actor))
+	}
+	fmt.Fprintf(&b, "The caller, the actor, Ray and for HTTP also the server share %d CPUs.\n", runtime.NumCPU())
 	return b.String()
+}
+
+// limits says how near the direct path comes to what the actor's own process allows: it runs one call at a time, and
+// takes a certain CPU time for each.
+func limits(rows []*row, actor string) string {
+	pipelined := map[string]*row{}
+	for _, r := range rows {
+		if r.actor == actor && r.depth > 1 {
+			pipelined[r.path] = r
+		}
+	}
+	direct, name := pipelined["direct"], "Go"
+	if actor == pythonActor {
+		name = "Python"
+	}
+	most := 1 / direct.perCall()
+	return fmt.Sprintf(`The %s actor's process takes %.0f us of CPU time for a direct call, so that one core of it gives nobody more than %.0f calls/s,
+%.1f times the rate of Ray Client. The direct path gets %.0f (%.0f %%) of that, the HTTP path %.0f, Ray's own driver %.0f.
+
+`, name, 1e6*direct.perCall(), most, most/pipelined[rayClient].rate(), direct.rate(), 100*direct.rate()/most, pipelined["HTTP task"].rate(), pipelined[rayDriver].rate())
 }

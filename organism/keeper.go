@@ -353,16 +353,15 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.StartTimeout)
 	defer cancel()
+	env := ray.GoRuntimeEnv(uri)
+	env.EnvVars = map[string]string{envProgram: uri, envSpec: spec.hash}
 	handle, err := k.client().Session().CreateActor(ctx, class, ray.ActorOptions{
 		Name:        spec.name,
 		Namespace:   k.namespace,
 		Detached:    true,
 		MaxRestarts: maxRestartsForEver,
 		NumCPUs:     actorCPUs,
-		RuntimeEnv: &ray.RuntimeEnv{
-			WorkingDir: uri, PyExecutable: "./" + ray.PackagedBinary,
-			EnvVars: map[string]string{envProgram: uri, envSpec: spec.hash},
-		},
+		RuntimeEnv:  env,
 	}, spec.args...)
 	if err != nil {
 		return "", err

@@ -3,12 +3,14 @@ package ray
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 )
 
 // Client pairs a session with the direct path of the same cluster, and chooses between them for each call of a named
-// actor. Either may be missing. It owns neither: whoever opened them closes them. It is safe for concurrent use.
+// actor. Either may be missing: calls then take the other path or fail with its error, with ErrNoSession if that one is
+// missing too. It owns neither: whoever opened them closes them. It is safe for concurrent use.
 type Client struct {
 	session   *Session
 	gcs       *GCS
@@ -21,12 +23,15 @@ type Client struct {
 	handles map[actorKey]*ActorHandle
 }
 
-// NewClient makes a client of what there is: gcs and direct may be nil, and noDirect then says why.
+// maxHandles bounds the handles that a client keeps.
+const maxHandles = 4096
+
+// NewClient makes a client of what there is: any of the three may be nil. noDirect says why there is no direct path.
 func NewClient(session *Session, gcs *GCS, direct *Direct, noDirect error) *Client {
 	return &Client{session: session, gcs: gcs, direct: direct, noDirect: noDirect, handles: map[actorKey]*ActorHandle{}}
 }
 
-// Session returns the Ray Client session.
+// Session returns the Ray Client session; nil where there is none.
 func (c *Client) Session() *Session { return c.session }
 
 // GCS returns the connection to the cluster's control store; nil where it is not reachable from here.
@@ -50,15 +55,22 @@ func (c *Client) Paths() PathStats {
 // anything is sent; a call that may have been sent is never repeated on the other path. See Direct.Call and
 // ActorHandle.Call for what comes back.
 func (c *Client) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
+	key := actorKey{namespace, name}
 	if c.direct != nil {
 		v, err := c.direct.Call(ctx, namespace, name, method, args...)
-		if err == nil || !usesSession(err) {
+		if err == nil || c.session == nil || ctx.Err() != nil || !usesSession(err) {
 			c.viaDirect.Add(1)
 			return v, err
 		}
+	} else if c.session == nil {
+		err := ErrNoSession
+		if c.noDirect != nil {
+			err = fmt.Errorf("%w, and no direct path: %w", ErrNoSession, c.noDirect)
+		}
+		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
 	}
 	c.viaProxy.Add(1)
-	return c.callBySession(ctx, actorKey{namespace, name}, method, args)
+	return c.callBySession(ctx, key, method, args)
 }
 
 // usesSession tells whether a direct call failed, unsent, for a reason that the session does not have.
@@ -82,7 +94,7 @@ func (c *Client) callBySession(ctx context.Context, key actorKey, method string,
 			return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
 		}
 		c.mu.Lock()
-		if len(c.handles) >= maxTargets {
+		if len(c.handles) >= maxHandles {
 			clear(c.handles)
 		}
 		c.handles[key] = handle

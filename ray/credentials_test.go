@@ -192,6 +192,47 @@ func TestTokenAndTLS(t *testing.T) {
 	if err := second(s.KVPut(ctx, "x", "k", []byte("v"), true)); err != nil {
 		t.Error(err)
 	}
+	// A direct call does so too.
+	class, err := s.PythonClass(ctx, "seedtest", "Counter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateActor(ctx, class, ray.ActorOptions{Name: "counter", NumCPUs: 0.1}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := ray.NewDirect(gcs, ray.DirectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := d.Call(ctx, "x", "counter", "incr"); err != nil || v != int64(1) {
+		t.Errorf("a direct call: %v, %v", v, err)
+	}
+	// A Go actor demands them of its callers, and takes them from its raylet.
+	pkg, err := ray.BinaryPackage(raytest.BuildGo(t, "./worker/internal/testworker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := s.UploadPackage(ctx, pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goClass, err := s.GoClass(ctx, "Subject", []string{"add"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	actor, err := s.CreateActor(ctx, goClass, ray.ActorOptions{Name: "subject", RuntimeEnv: ray.GoRuntimeEnv(uri)}, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := actor.Call(ctx, "add", 2); v != int64(42) {
+		t.Errorf("%v, %v", v, err)
+	}
+	if v, err := d.Call(ctx, "x", "subject", "add", 1); err != nil || v != int64(43) {
+		t.Errorf("a direct call of a Go actor: %v, %v", v, err)
+	}
+	if err := d.Close(ctx); err != nil {
+		t.Error(err)
+	}
 	if strings.Contains(log.String(), token) || strings.Contains(fmt.Sprintf("%+v %+v", s, config(rotated)), token) {
 		t.Error("the token was printed")
 	}

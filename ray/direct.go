@@ -1,35 +1,88 @@
 package ray
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
+// Defaults of DirectOptions.
 const (
-	// directMaxMessage bounds one argument list or result; Ray's own limit is 512 MiB.
-	directMaxMessage = 512 << 20
 	// DefaultDirectInFlight bounds the calls that a Direct has under way, calls that were given up included.
 	DefaultDirectInFlight = 10_000
-	// maxTargets bounds the actors that a Direct keeps a connection to.
-	maxTargets = 4096
-	// abandonAfter is how long a call whose caller gave up may still run before its stream is closed. A number was taken
-	// from the actor's sequence for it: closing the stream at once might leave a hole, which stalls the calls behind it.
-	abandonAfter = 30 * time.Second
-	// firstPoll and slowestPoll bound how often the GCS is asked for an actor that is not up yet.
-	firstPoll, slowestPoll = 50 * time.Millisecond, 500 * time.Millisecond
+	// DefaultDirectBytes bounds the bytes of their arguments.
+	DefaultDirectBytes = 1 << 30
+	// DefaultDirectMessage bounds one argument list and one result in bytes; it is Ray's own limit.
+	DefaultDirectMessage = 512 << 20
+
+	// actorShare is the part of these bounds that one actor may use up: the others stay callable while it hangs.
+	actorShare = 4
 )
 
 // DirectOptions tunes a Direct. The zero value works.
 type DirectOptions struct {
-	// InFlight bounds the calls under way; default DefaultDirectInFlight. More fail with ErrOverloaded.
+	// InFlight bounds the calls under way; default DefaultDirectInFlight. Calls of one actor may use up a quarter of it.
+	// More fail with ErrOverloaded.
 	InFlight int
+	// InFlightBytes bounds the bytes of their arguments in the same way; default DefaultDirectBytes. A single call of an
+	// actor may be larger than the actor's quarter.
+	InFlightBytes int64
+	// MaxMessage bounds the arguments of one call, and its result, in bytes; default and upper limit
+	// DefaultDirectMessage. What is larger is ErrUnsupportedValue: arguments before, a result after the method ran.
+	MaxMessage int
+	// AddressMap, when set, gives the host:port to dial for the host:port that the cluster names, where the two differ:
+	// behind NAT or a port forward. It is called from several goroutines and must not block.
+	AddressMap func(address string) string
+}
+
+func (o DirectOptions) withDefaults() (DirectOptions, error) {
+	if o.InFlight < 0 || o.InFlightBytes < 0 || o.MaxMessage < 0 || o.MaxMessage > DefaultDirectMessage {
+		return o, fmt.Errorf("ray: direct options: InFlight %d, InFlightBytes %d and MaxMessage %d have to be 0 or more, MaxMessage at most %d",
+			o.InFlight, o.InFlightBytes, o.MaxMessage, DefaultDirectMessage)
+	}
+	if o.InFlight == 0 {
+		o.InFlight = DefaultDirectInFlight
+	}
+	if o.InFlightBytes == 0 {
+		o.InFlightBytes = DefaultDirectBytes
+	}
+	if o.MaxMessage == 0 {
+		o.MaxMessage = DefaultDirectMessage
+	}
+	return o, nil
+}
+
+// directBounds are the bounds that are no business of the user; tests make them smaller.
+type directBounds struct {
+	// actors is how many actors are remembered; those not in use make room, the least recently used one first.
+	actors int
+	// dials is how many connections may be in the making at once.
+	dials int
+	// dial is how long a connection may take.
+	dial time.Duration
+	// refused is how long a process that the GCS reports as alive may refuse connections, or calls as stale: the GCS
+	// learns of a death within a second or two.
+	refused time.Duration
+	// recheck and slowestRecheck are the pauses, each twice the one before, after which it is tried again whether an
+	// actor can be reached by now.
+	recheck, slowestRecheck time.Duration
+	// silence is how long calls may wait while nothing comes from their target, until the GCS is asked about it; as
+	// long as it reports the target as alive, the pauses grow up to slowestAsk.
+	silence, slowestAsk time.Duration
+	// abandon is how long a call whose caller gave up may still run before its stream is closed. A number was taken
+	// from the actor's sequence for it: closing the stream at once might leave a hole, which stalls the calls behind it.
+	abandon time.Duration
+}
+
+var defaultDirectBounds = directBounds{
+	actors: 4096, dials: 64, dial: 3 * time.Second, refused: 5 * time.Second, recheck: 5 * time.Second, slowestRecheck: time.Minute,
+	silence: 5 * time.Second, slowestAsk: 30 * time.Second, abandon: 30 * time.Second,
 }
 
 // Direct calls named actors in the worker process that hosts them: one gRPC hop, no session, no Python proxy. It finds
@@ -41,18 +94,24 @@ type DirectOptions struct {
 //
 // Calls of one goroutine to one actor run in order. A Direct is safe for concurrent use.
 type Direct struct {
-	gcs      *GCS
-	limit    int64
-	inFlight atomic.Int64
-	classes  classTable
+	gcs     *GCS
+	opts    DirectOptions
+	bounds  directBounds
+	classes classTable
+	hosts   hostTable
+	dials   chan struct{} // a token for each connection in the making
 
-	ctx    context.Context // lifetime of the calls; ends with Close
-	cancel context.CancelFunc
-	calls  sync.WaitGroup
+	ctx        context.Context // lifetime of the calls and of all that goes on behind them; ends in Close
+	cancel     context.CancelCauseFunc
+	calls      sync.WaitGroup
+	background sync.WaitGroup // searches and keepers
 
-	mu      sync.Mutex // guards targets, closed and, against closed, calls.Add
-	targets map[actorKey]*target
-	closed  bool
+	mu       sync.Mutex // guards the fields below, the routes, and the users of targets; against closed, the Adds to the groups
+	closed   bool
+	inFlight int
+	bytes    int64
+	routes   map[actorKey]*route
+	idle     *list.List // the routes without calls and search, the least recently used one first
 }
 
 type actorKey struct{ namespace, name string }
@@ -62,170 +121,192 @@ func (k actorKey) method(name string) string { return k.namespace + "/" + k.name
 // NewDirect makes a Direct over a GCS connection, which it does not own. It does no I/O. ErrUnsupportedVersion says that
 // direct calls were not tested on the cluster's Ray version.
 func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
+	return newDirect(gcs, opts, defaultDirectBounds)
+}
+
+func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, error) {
 	if !slices.Contains(testedVersions, gcs.RayVersion()) {
 		return nil, fmt.Errorf("%w: direct calls are tested on %v, the cluster runs %s", ErrUnsupportedVersion, testedVersions, gcs.RayVersion())
 	}
-	if opts.InFlight == 0 {
-		opts.InFlight = DefaultDirectInFlight
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	d := &Direct{gcs: gcs, limit: int64(opts.InFlight), targets: map[actorKey]*target{}}
-	d.classes.gcs = gcs
-	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d := &Direct{
+		gcs: gcs, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
+		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, idle: list.New(),
+	}
+	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	return d, nil
 }
 
 // Call runs a method of a named actor and returns its result.
 //
 // While the actor is being created or restarted, Call waits for it until ctx ends; nothing was sent then. When ctx ends
-// after the request left, Call returns at once and the method may still run: the error is a *CallError with SentMaybe. A
-// process that dies during the call gives the same with ErrActorUnavailable; an actor that is gone gives ErrActorDied or
+// after the request left, Call returns at once and the method may still run: the error is a *CallError with SentMaybe and
+// ctx's error. A process that dies during the call, or of which the GCS says after a silence of some seconds that the
+// actor is not there any more, gives the same with ErrActorUnavailable. An actor that is gone gives ErrActorDied or
 // ErrActorNotFound with SentNo. What the method itself raised is a *TaskError. Nothing that was sent is sent again.
+//
+// ErrUnreachable, with SentNo, says that the process accepts no connection from here. That is found out once: calls after
+// it fail at once, while it is tried again from time to time behind them.
+//
+// Without a deadline Call waits for as long as the GCS reports the actor as alive, also for one that hangs.
 //
 // Arguments and the result are values of package doc "Values". Results above Ray's inline limit (100 KiB unless the
 // actor raised it) are ErrUnsupportedValue after the method ran.
 func (d *Direct) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
-	key := actorKey{namespace, name}
-	encoded, err := encodeArgs(args)
+	target := actorKey{namespace, name}.method(method)
+	reply, sent, err := d.call(ctx, actorKey{namespace, name}, method, args)
 	if err != nil {
-		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
+		return nil, &CallError{Target: target, Sent: sent, Err: err}
 	}
-	if err := d.begin(); err != nil {
-		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
+	return decodeReply(target, reply)
+}
+
+func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any) (*corepb.PushTaskReply, Sent, error) {
+	encoded, size, err := encodeArgs(args, d.opts.MaxMessage)
+	if err != nil {
+		return nil, SentNo, err
+	}
+	r, err := d.begin(key, size)
+	if err != nil {
+		return nil, SentNo, err
 	}
 	var refusals refusals
 	for {
-		t, err := d.acquire(ctx, key)
-		if err == nil && ctx.Err() != nil {
-			d.release(t)
-			err = context.Cause(ctx)
-		}
+		t, err := d.acquire(ctx, r)
 		if err != nil {
-			d.end()
-			return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
+			d.end(r, nil, size)
+			return nil, SentNo, err
 		}
 		if !t.class.has(method) {
-			d.release(t)
-			d.end()
-			return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, t.class.name, t.class.methods)}
+			d.end(r, t, size)
+			return nil, SentNo, fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, t.class.name, t.class.methods)
 		}
-		x := d.push(ctx, t, method, encoded)
-		if x == nil { // given up: it goes on behind the caller, who learns what is known now
-			return nil, &CallError{Target: key.method(method), Sent: SentMaybe, Err: context.Cause(ctx)}
+		x := d.push(ctx, r, t, method, encoded, size)
+		switch {
+		case x == nil: // given up: it goes on behind the caller, who learns what is known now
+			return nil, SentMaybe, ended(ctx)
+		case x.err == nil:
+			d.end(r, t, size)
+			return x.reply, SentYes, nil
+		case x.sent != SentNo || !errors.Is(x.err, ErrActorUnavailable):
+			d.end(r, t, size)
+			return nil, x.sent, x.err
 		}
-		if x.err == nil {
-			d.release(t)
-			d.end()
-			return decodeReply(key.method(method), x.reply)
+		// Nothing left this process, or the worker refused it unread: the actor moved since it was looked up. Look again
+		// for as long as the caller waits, unless the very process that the GCS names does not let us in.
+		if err = refusals.add(t, x.err, d.bounds.refused); err == nil {
+			err = d.pause(ctx, firstPoll)
 		}
-		sent, err := classifyPush(x.err, x.sent())
-		d.forget(key, t)
+		if err != nil {
+			d.end(r, t, size)
+			return nil, SentNo, err
+		}
 		d.release(t)
-		if d.ctx.Err() != nil {
-			err = ErrClosed
-		}
-		if sent == SentNo && errors.Is(err, ErrActorUnavailable) {
-			// Nothing left this process, or the worker refused it unread: the actor moved since it was looked up. Look
-			// again for as long as the caller waits, unless the very process that the GCS names does not let us in.
-			if err = refusals.add(t, err); err == nil {
-				err = pause(ctx, firstPoll)
-			}
-			if err == nil {
-				continue
-			}
-		}
-		d.end()
-		return nil, &CallError{Target: key.method(method), Sent: sent, Err: err}
 	}
 }
 
-// push sends one request to where t runs and waits for the answer or for ctx. In the second case it returns nil: the
-// exchange then goes on by itself, bounded by abandonAfter, and ends the call when it is through.
-func (d *Direct) push(ctx context.Context, t *target, method string, args []*corepb.TaskArg) *exchange {
-	req, lane := t.request(method, args)
-	x := &exchange{done: make(chan struct{})}
-	callCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(d.ctx, cancel)
-	run := func() {
-		defer close(x.done)
-		x.reply, x.err = t.worker.PushTask(context.WithValue(callCtx, exchangeKey{}, x), req)
-		stop()
-		cancel()
-		if x.err != nil {
-			t.retire(lane)
-		}
-	}
-	if ctx.Done() == nil {
-		run()
-		return x
-	}
-	go run()
-	select {
-	case <-x.done:
-		return x
-	case <-ctx.Done():
-	}
-	giveUp := time.AfterFunc(abandonAfter, cancel)
-	go func() {
-		<-x.done
-		giveUp.Stop()
-		d.release(t)
-		d.end()
-	}()
-	return nil
-}
-
-// refusals counts how often in a row the same process could not be reached.
+// refusals counts for how long the same process has been refusing calls.
 type refusals struct {
 	worker string
 	since  time.Time
 }
 
-// unreachableAfter is how long a process that the GCS reports as alive may refuse connections: the GCS learns of a death
-// within a second or two.
-const unreachableAfter = 5 * time.Second
-
-// add returns an error when the process has not been reachable for too long.
-func (r *refusals) add(t *target, cause error) error {
+// add returns an error when that has been so for too long.
+func (r *refusals) add(t *target, cause error, patience time.Duration) error {
 	if worker := string(t.data.GetAddress().GetWorkerId()); worker != r.worker {
 		r.worker, r.since = worker, time.Now()
 	}
-	if time.Since(r.since) < unreachableAfter {
+	if time.Since(r.since) < patience {
 		return nil
 	}
-	return fmt.Errorf("%w at %s: %w", ErrUnreachable, t.conn.Target(), cause)
+	return fmt.Errorf("%w at %s: %w", ErrUnreachable, t.address, cause)
 }
 
-// begin counts a call in, within the bound.
-func (d *Direct) begin() error {
-	if d.inFlight.Add(1) > d.limit {
-		d.inFlight.Add(-1)
-		return fmt.Errorf("%w: %d", ErrOverloaded, d.limit)
-	}
+// begin counts a call in, within the bounds.
+func (d *Direct) begin(key actorKey, size int64) (*route, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
-		d.inFlight.Add(-1)
-		return ErrClosed
+	switch {
+	case d.closed:
+		return nil, ErrClosed
+	case d.inFlight >= d.opts.InFlight:
+		return nil, fmt.Errorf("%w: %d are under way; wait for some of them first", ErrOverloaded, d.inFlight)
+	case d.bytes > 0 && d.bytes+size > d.opts.InFlightBytes:
+		return nil, fmt.Errorf("%w: the arguments of calls under way have %d bytes, this one's %d; the limit is %d", ErrOverloaded, d.bytes, size, d.opts.InFlightBytes)
 	}
+	r, err := d.route(key)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.calls >= max(d.opts.InFlight/actorShare, 1):
+		return nil, fmt.Errorf("%w: %d calls of this actor are under way; wait for some of them first", ErrOverloaded, r.calls)
+	case r.bytes > 0 && r.bytes+size > d.opts.InFlightBytes/actorShare:
+		return nil, fmt.Errorf("%w: the arguments of calls of this actor that are under way have %d bytes, this one's %d; the limit is %d",
+			ErrOverloaded, r.bytes, size, d.opts.InFlightBytes/actorShare)
+	}
+	r.calls++
+	r.bytes += size
+	d.inFlight++
+	d.bytes += size
 	d.calls.Add(1)
-	return nil
+	d.park(r)
+	return r, nil
 }
 
-// InFlight returns the number of calls under way, calls that were given up included.
-func (d *Direct) InFlight() int { return int(d.inFlight.Load()) }
-
-func (d *Direct) end() {
-	d.inFlight.Add(-1)
+// end counts a call out, together with its use of a target if it has one.
+func (d *Direct) end(r *route, t *target, size int64) {
+	d.mu.Lock()
+	r.calls--
+	r.bytes -= size
+	d.inFlight--
+	d.bytes -= size
+	d.park(r)
+	d.mu.Unlock()
+	if t != nil {
+		d.release(t)
+	}
 	d.calls.Done()
 }
 
+// InFlight returns the number of calls under way, calls that were given up included.
+func (d *Direct) InFlight() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inFlight
+}
+
+// pause waits, or returns why there is nothing to wait for: the caller's context or the Direct ended.
+func (d *Direct) pause(ctx context.Context, duration time.Duration) error {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx)
+	case <-d.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// ended returns ctx's error, and the cause where its owner gave one.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
 // Close refuses new calls, waits for those under way until ctx ends and then cuts them, and closes the connections to
-// workers. Calls that were cut return ErrClosed with SentMaybe. It is idempotent.
+// workers. Calls that were cut return ErrClosed, with SentMaybe if they had left. It is idempotent.
 func (d *Direct) Close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
-	targets := d.targets
-	d.targets = nil
 	d.mu.Unlock()
 
 	drained := make(chan struct{})
@@ -237,12 +318,19 @@ func (d *Direct) Close(ctx context.Context) error {
 	select {
 	case <-drained:
 	case <-ctx.Done():
-		err = fmt.Errorf("ray: close: %d direct calls were cut: %w", d.inFlight.Load(), ctx.Err())
+		err = fmt.Errorf("ray: close: %d direct calls were cut: %w", d.InFlight(), ctx.Err())
 	}
-	d.cancel()
+	d.cancel(ErrClosed)
 	<-drained
-	for _, t := range targets {
-		err = errors.Join(err, t.close())
+	d.background.Wait()
+	d.mu.Lock()
+	routes := d.routes
+	d.routes = nil
+	d.mu.Unlock()
+	for _, r := range routes {
+		if r.target != nil {
+			err = errors.Join(err, r.target.close())
+		}
 	}
 	return err
 }

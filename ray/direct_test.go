@@ -265,7 +265,7 @@ func TestADeadActorIsToldAndARestartedOneIsFound(t *testing.T) {
 }
 
 func TestDirectBounds(t *testing.T) {
-	x := directly(t, ray.DirectOptions{InFlight: 2})
+	x := directly(t, ray.DirectOptions{InFlight: 8})
 	x.actor(t, "counter", 0)
 	results := make(chan error, 2)
 	for range 2 {

@@ -1,7 +1,6 @@
 package ray
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -22,21 +21,30 @@ const (
 // positional marks an argument without a name; every argument travels as such a pair.
 var positional = &corepb.TaskArg{Data: []byte("__RAY_DUMMY__"), Metadata: []byte(xlang.MetadataRaw)}
 
-func encodeArgs(args []any) ([]*corepb.TaskArg, error) {
+// argOverhead is what an argument costs on the wire besides its bytes, at most, in bytes: its pair, lengths and tags.
+// requestOverhead is the same for the rest of a request but for the method's name.
+const argOverhead, requestOverhead = 64, 64 << 10
+
+// encodeArgs returns the arguments as they travel, and their size in bytes.
+func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error) {
 	out := make([]*corepb.TaskArg, 0, 2*len(args))
 	for i, v := range args {
 		data, metadata, err := xlang.Encode(v)
 		if err != nil {
-			return nil, fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+govalue.At(i), err))
+			return nil, 0, fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+govalue.At(i), err))
+		}
+		size += int64(len(data)) + argOverhead
+		if most := int64(min(limit, DefaultDirectMessage-requestOverhead)); size > most {
+			return nil, 0, fmt.Errorf("%w: args[%d]: the arguments up to it have %d bytes; the limit is %d", ErrUnsupportedValue, i, size, most)
 		}
 		out = append(out, positional, &corepb.TaskArg{Data: data, Metadata: metadata})
 	}
-	return out, nil
+	return out, size, nil
 }
 
 func decodeReply(target string, reply *corepb.PushTaskReply) (any, error) {
 	if reply.GetWasCancelledBeforeRunning() {
-		return nil, &CallError{Target: target, Sent: SentYes, Err: errors.New("ray: the call was cancelled before it ran")}
+		return nil, &CallError{Target: target, Sent: SentNo, Err: fmt.Errorf("%w before it ran", ErrTaskCancelled)}
 	}
 	if len(reply.GetReturnObjects()) != 1 {
 		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("ray: %d results came instead of one", len(reply.GetReturnObjects()))}
@@ -75,7 +83,7 @@ func decodeFailure(target string, kind int, data []byte) error {
 		}
 		return &TaskError{Class: "Exception", Function: target, Message: exception.GetFormattedExceptionString()}
 	case errorTaskCancelled:
-		return &CallError{Target: target, Sent: SentYes, Err: errors.New("ray: the call was cancelled")}
+		return &CallError{Target: target, Sent: SentYes, Err: ErrTaskCancelled}
 	default:
 		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("ray: error type %d: %s", kind, exception.GetFormattedExceptionString())}
 	}

@@ -9,12 +9,13 @@ import (
 type Sent int8
 
 const (
-	// SentNo means: the request did not leave this process, or the other side refused it without running it. Trying again is
-	// safe.
+	// SentNo means: the call did not run and will not. It did not leave this process, or the other side refused it
+	// unread or took it back before it started. Trying again is safe.
 	SentNo Sent = iota
-	// SentMaybe means: the request left, or may have left, and its outcome is unknown. Trying again may run it twice.
+	// SentMaybe means: the call left, or may have left, and its outcome is unknown: it may not have run, have run, or run
+	// still. Trying again may run it twice.
 	SentMaybe
-	// SentYes means: the request arrived and was executed or refused by the other side.
+	// SentYes means: the call ran, whole or in part. Its result is an error, or did not arrive.
 	SentYes
 )
 
@@ -40,6 +41,8 @@ var (
 	ErrStaleSession = errors.New("ray: ref or handle belongs to another session")
 	// ErrReleased means: a ref or handle was used after it was released. Nothing was sent.
 	ErrReleased = errors.New("ray: ref or handle was released")
+	// ErrNoSession means: the call needs a session, and there is none. Nothing was sent.
+	ErrNoSession = errors.New("ray: there is no session")
 	// ErrNoClientServer means: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
 	// ErrGCSUnavailable means: the cluster's control store does not answer.
@@ -54,7 +57,8 @@ var (
 	ErrActorDied = errors.New("ray: actor died")
 	// ErrActorUnavailable means: the actor is starting or restarting, or its process went away during the call.
 	ErrActorUnavailable = errors.New("ray: actor unavailable")
-	// ErrUnreachable means: the cluster says that the actor is alive, but its process does not accept connections from here.
+	// ErrUnreachable means: the cluster says that the actor is alive, but its process does not accept connections or calls
+	// from here. Nothing was sent.
 	ErrUnreachable = errors.New("ray: the actor's process cannot be reached from here")
 	// ErrNoSuchMethod means: the actor's class has no method of that name. Nothing was sent.
 	ErrNoSuchMethod = errors.New("ray: no such actor method")
@@ -226,7 +230,7 @@ func SentOf(err error) Sent {
 	}
 	for _, before := range []error{
 		ErrNoSuchMethod, ErrInvalidOption, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrReleased, ErrNoClientServer,
-		ErrUnreachable,
+		ErrNoSession, ErrUnreachable,
 	} {
 		if errors.Is(err, before) {
 			return SentNo

@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
@@ -154,3 +155,31 @@ func GoValue(data []byte) (any, error) {
 	s.refs.adopt(stubs, 1)
 	return s.toGo(v, len(data))
 }
+
+// DirectBounds are the bounds of a Direct that users cannot change.
+type DirectBounds struct {
+	Actors                         int
+	Dial, Refused, Recheck, Silent time.Duration
+}
+
+// NewDirectWith makes a Direct with other bounds; zero ones stay as they are.
+func NewDirectWith(gcs *GCS, opts DirectOptions, b DirectBounds) (*Direct, error) {
+	bounds := defaultDirectBounds
+	bounds.actors = cmp.Or(b.Actors, bounds.actors)
+	bounds.dial = cmp.Or(b.Dial, bounds.dial)
+	bounds.refused = cmp.Or(b.Refused, bounds.refused)
+	bounds.recheck = cmp.Or(b.Recheck, bounds.recheck)
+	bounds.slowestRecheck = max(bounds.recheck, bounds.slowestRecheck)
+	if b.Recheck > 0 {
+		bounds.slowestRecheck = b.Recheck
+	}
+	bounds.silence = cmp.Or(b.Silent, bounds.silence)
+	return newDirect(gcs, opts, bounds)
+}
+
+// Hosts is the memory of hosts that swallow connections.
+type Hosts struct{ t hostTable }
+
+func NewHosts(recheck time.Duration) *Hosts       { return &Hosts{hostTable{recheck: recheck}} }
+func (h *Hosts) Allow(address string) error       { return h.t.allow(address) }
+func (h *Hosts) Report(address string, err error) { h.t.report(address, err) }

@@ -24,7 +24,7 @@ const (
 	gcsNotFound = 17
 )
 
-// DefaultGCSTimeout bounds a call to the GCS whose context has no deadline.
+// DefaultGCSTimeout bounds every call to the GCS.
 const DefaultGCSTimeout = 10 * time.Second
 
 // GCSOptions tunes a GCS connection. The zero value works.
@@ -36,7 +36,8 @@ type GCSOptions struct {
 }
 
 // GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there and needs no
-// session. It is safe for concurrent use. Every call is bounded by its context, or by DefaultGCSTimeout without one.
+// session. It is safe for concurrent use. Every call is bounded by its context and by DefaultGCSTimeout: when its context
+// ends it fails with the context's error, when the GCS does not answer in time with ErrGCSUnavailable.
 //
 // Every call carries the cluster's id, so that a GCS that was replaced behind the same address is noticed: calls then
 // fail with ErrClusterReplaced, and the connection is of no further use.
@@ -51,8 +52,9 @@ type GCS struct {
 	kv          corepb.InternalKVGcsServiceClient
 }
 
-// DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. It fails
-// when nothing answers before ctx ends, at the latest after DefaultGCSTimeout.
+// DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. When
+// nothing listens it fails with ErrGCSUnavailable at once, when nothing answers after DefaultGCSTimeout; a ctx that ends
+// earlier gives ctx's error instead.
 func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
 	g := &GCS{address: address, credentials: opts.Credentials}
 	secured, _ := opts.Credentials.DialOptions(address)
@@ -61,7 +63,9 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 3 * time.Second,
 		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(directMaxMessage)),
+		grpc.WithContextDialer(dialTCP),
+		grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithUnaryInterceptor(g.intercept),
 		grpc.WithDisableServiceConfig())...)
 	if err != nil {
@@ -77,7 +81,9 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 	return g, nil
 }
 
-func (g *GCS) identify(ctx context.Context, want string) error {
+func (g *GCS) identify(caller context.Context, want string) error {
+	ctx, cancel := context.WithTimeoutCause(caller, DefaultGCSTimeout, errGCSTimeout)
+	defer cancel()
 	id, err := g.nodes.GetClusterId(ctx, &corepb.GetClusterIdRequest{})
 	if err != nil {
 		return err
@@ -102,27 +108,34 @@ func (g *GCS) identify(ctx context.Context, want string) error {
 
 // intercept adds the cluster's id and a deadline to every call, and tells a replaced cluster from other refusals.
 func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, DefaultGCSTimeout)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, DefaultGCSTimeout, errGCSTimeout)
+	defer cancel()
 	if g.clusterID != nil {
 		ctx = metadata.AppendToOutgoingContext(ctx, "ray_cluster_id", hex.EncodeToString(g.clusterID))
 	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
-	switch code := status.Code(err); {
+	code := status.Code(err)
+	if deadline, ok := ctx.Deadline(); ok && code == codes.DeadlineExceeded && time.Until(deadline) < time.Second {
+		<-ctx.Done() // the server, which knows the deadline, may be a moment ahead of our clock
+	}
+	switch {
 	case code == codes.Unauthenticated && strings.Contains(status.Convert(err).Message(), "AuthToken"):
 		return unauthenticated(g.credentials, err)
 	case code == codes.Unauthenticated && g.clusterID != nil:
 		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
 	case code == codes.Unavailable:
 		return fmt.Errorf("%w at %s: %s", ErrGCSUnavailable, g.address, status.Convert(err).Message())
-	case code == codes.DeadlineExceeded:
-		return fmt.Errorf("%w at %s: %w", ErrGCSUnavailable, g.address, context.DeadlineExceeded)
+	case (code == codes.DeadlineExceeded || code == codes.Canceled) && ctx.Err() != nil:
+		if cause := context.Cause(ctx); errors.Is(cause, errGCSTimeout) {
+			return fmt.Errorf("%w at %s: %w", ErrGCSUnavailable, g.address, cause)
+		}
+		return fmt.Errorf("no answer from the GCS at %s yet: %w", g.address, ended(ctx))
 	}
 	return err
 }
+
+// errGCSTimeout: the bound of this package ended a call, not the caller's context.
+var errGCSTimeout = fmt.Errorf("silence for %v", DefaultGCSTimeout)
 
 // Address returns the address as it was dialled.
 func (g *GCS) Address() string { return g.address }
@@ -181,14 +194,25 @@ func (g *GCS) ActorByID(ctx context.Context, id string) (ActorInfo, error) {
 	if err != nil || len(raw) != actorIDLen {
 		return ActorInfo{}, fmt.Errorf("ray: actor id %q is not %d hex characters", id, 2*actorIDLen)
 	}
-	reply, err := g.actors.GetActorInfo(ctx, &corepb.GetActorInfoRequest{ActorId: raw})
+	data, err := g.actor(ctx, raw)
 	if err != nil {
-		return ActorInfo{}, fmt.Errorf("ray: look up actor %s: %w", id, err)
+		return ActorInfo{}, err
+	}
+	return newActorInfo(data), nil
+}
+
+func (g *GCS) actor(ctx context.Context, id []byte) (*corepb.ActorTableData, error) {
+	reply, err := g.actors.GetActorInfo(ctx, &corepb.GetActorInfoRequest{ActorId: id})
+	if err != nil {
+		return nil, fmt.Errorf("ray: look up actor %x: %w", id, err)
 	}
 	if reply.GetStatus().GetCode() == gcsNotFound || reply.GetActorTableData() == nil {
-		return ActorInfo{}, fmt.Errorf("%w: id %s", ErrActorNotFound, id)
+		return nil, fmt.Errorf("%w: id %x", ErrActorNotFound, id)
 	}
-	return newActorInfo(reply.GetActorTableData()), gcsError(reply.GetStatus())
+	if err := gcsError(reply.GetStatus()); err != nil {
+		return nil, fmt.Errorf("ray: look up actor %x: %w", id, err)
+	}
+	return reply.GetActorTableData(), nil
 }
 
 // Actors lists every actor that the GCS knows, in all namespaces and states, dead ones included as long as the GCS

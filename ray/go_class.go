@@ -70,3 +70,14 @@ func stubSource(name string, methods []string) (string, error) {
 }
 
 func isDefinable(s string) bool { return isIdentifier(s) && !slices.Contains(pythonKeywords, s) }
+
+// goProgram starts the program of a package. Ray before 2.54 drops the mode of what it unpacks, and only the shell in which
+// a raylet starts it can put that right.
+const goProgram = "bash -c '[ -x " + PackagedBinary + " ] || chmod +x " + PackagedBinary + "; exec ./" + PackagedBinary + ` "$@"' ` + PackagedBinary
+
+// GoRuntimeEnv is the runtime environment of an actor whose process is the program of a package, by the URI that
+// UploadPackage returned. Use it for actors only: in the runtime environment of a job or a task, Ray would start the
+// program for tasks, too.
+func GoRuntimeEnv(uri string) *RuntimeEnv {
+	return &RuntimeEnv{WorkingDir: uri, PyExecutable: goProgram}
+}

@@ -116,7 +116,7 @@ func newSession(cfg Config) (*Session, error) {
 		// Ray's server allows this; a connection that went silent is noticed after 15 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(16<<20),
-		grpc.WithIdleTimeout(0), grpc.WithDisableServiceConfig(),
+		grpc.WithIdleTimeout(0), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
 	)...)
 	if err != nil {
 		return nil, err

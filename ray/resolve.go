@@ -14,89 +14,6 @@ import (
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
-// acquire returns where the actor runs now, from memory or from the GCS, and counts the caller among its users. It waits
-// while the actor is not up.
-func (d *Direct) acquire(ctx context.Context, key actorKey) (*target, error) {
-	d.mu.Lock()
-	t := d.targets[key]
-	if t != nil {
-		t.users++
-	}
-	d.mu.Unlock()
-	if t != nil {
-		return t, nil
-	}
-	delay := firstPoll
-	for {
-		data, err := d.gcs.namedActor(ctx, key.namespace, key.name)
-		if err != nil {
-			return nil, err
-		}
-		switch data.GetState() {
-		case corepb.ActorTableData_ALIVE:
-			return d.remember(ctx, key, data)
-		case corepb.ActorTableData_DEAD:
-			return nil, fmt.Errorf("%w: %s", ErrActorDied, deathCause(data.GetDeathCause()))
-		}
-		if err := pause(ctx, delay); err != nil {
-			return nil, fmt.Errorf("%w: still %s: %w", ErrActorUnavailable, data.GetState(), err)
-		}
-		delay = min(2*delay, slowestPoll)
-	}
-}
-
-// remember makes a target of a live actor, unless another call was faster.
-func (d *Direct) remember(ctx context.Context, key actorKey, data *corepb.ActorTableData) (*target, error) {
-	class, err := d.classes.of(ctx, data)
-	if err != nil {
-		return nil, err
-	}
-	t, err := newTarget(data, class)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	known := d.targets[key]
-	switch {
-	case d.closed:
-		err = ErrClosed
-	case known != nil:
-		known.users++
-	case len(d.targets) >= maxTargets:
-		err = fmt.Errorf("%w: connections to %d actors are open", ErrOverloaded, maxTargets)
-	default:
-		d.targets[key] = t
-		t.users++
-		known = t
-	}
-	d.mu.Unlock()
-	if known != t {
-		_ = t.close() // it was never used
-	}
-	return known, err
-}
-
-// release ends one use. The connection of a forgotten target closes with its last user.
-func (d *Direct) release(t *target) {
-	d.mu.Lock()
-	t.users--
-	last := t.forgotten && t.users == 0
-	d.mu.Unlock()
-	if last {
-		_ = t.close() // nothing is in flight on it
-	}
-}
-
-// forget drops a target that did not answer, so that the next call looks the actor up again.
-func (d *Direct) forget(key actorKey, t *target) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.targets[key] == t {
-		delete(d.targets, key)
-		t.forgotten = true // the caller still uses it: release closes it
-	}
-}
-
 // actorClass is what a caller must know of an actor's class.
 type actorClass struct {
 	module, name string
@@ -125,6 +42,9 @@ func (c *actorClass) has(method string) bool { return c.descriptors[method] != n
 func (c *actorClass) descriptor(method string) *corepb.FunctionDescriptor {
 	return c.descriptors[method]
 }
+
+// maxClasses bounds the classes that are remembered.
+const maxClasses = 4096
 
 // classTable remembers the classes that the cluster's function table describes; an entry never changes.
 type classTable struct {
@@ -159,7 +79,7 @@ func (t *classTable) of(ctx context.Context, data *corepb.ActorTableData) (*acto
 	class = newActorClass(fd.GetModuleName(), fd.GetClassName(), methods)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.known == nil || len(t.known) >= maxTargets {
+	if t.known == nil || len(t.known) >= maxClasses {
 		t.known = map[string]*actorClass{}
 	}
 	t.known[key] = class

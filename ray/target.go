@@ -6,15 +6,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
@@ -22,13 +23,25 @@ import (
 )
 
 // target is one incarnation of an actor: a process, the connection to it and the order of our calls to it. An actor that
-// moved is another target.
+// moved is another target, and so is one whose connection broke.
+//
+// It lives through four stages, in this order: being connected, inside a search; current, the target of its route;
+// forgotten, without new users; closed, when the last user has left. A target of which the GCS says that it is gone ends
+// the calls of its users, else they end by themselves.
 type target struct {
-	data   *corepb.ActorTableData
-	class  *actorClass
-	conn   *grpc.ClientConn
-	worker corepb.CoreWorkerServiceClient
-	taskNo atomic.Uint64 // unique part of task ids, from a random start
+	data    *corepb.ActorTableData
+	class   *actorClass
+	address string // as it is dialled
+
+	credentials *Credentials
+	conn        *grpc.ClientConn
+	worker      corepb.CoreWorkerServiceClient
+	taskNo      atomic.Uint64 // unique part of task ids, from a random start
+	heard       atomic.Int64  // answers so far, failures included
+	doubted     chan struct{} // holds one request to ask the GCS whether the actor is still here
+
+	ctx context.Context // of the calls; its cause is why they were cut
+	end context.CancelCauseFunc
 
 	users     int  // calls under way; guarded by Direct.mu
 	forgotten bool // no longer handed out; guarded by Direct.mu
@@ -56,7 +69,7 @@ const (
 	directConnWindow   = 16 << 20
 )
 
-// newTarget checks that a request to the actor can be harmless and prepares the connection. It does no I/O.
+// newTarget checks that a request to the actor can be harmless. It does no I/O.
 func newTarget(data *corepb.ActorTableData, class *actorClass) (*target, error) {
 	address := data.GetAddress()
 	for name, pair := range map[string][2]int{
@@ -70,23 +83,77 @@ func newTarget(data *corepb.ActorTableData, class *actorClass) (*target, error) 
 	if data.GetState() != corepb.ActorTableData_ALIVE || address.GetPort() <= 0 || address.GetPort() > 65535 {
 		return nil, fmt.Errorf("%w: state %s, port %d", ErrActorUnavailable, data.GetState(), address.GetPort())
 	}
-	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(address.GetIpAddress(), strconv.Itoa(int(address.GetPort()))),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(directMaxMessage), grpc.MaxCallSendMsgSize(directMaxMessage)),
-		// Fixed windows: to find better ones gRPC would send a ping along with every answer.
-		grpc.WithStaticStreamWindowSize(directStreamWindow),
-		grpc.WithStaticConnWindowSize(directConnWindow),
-		grpc.WithStatsHandler(sentWatcher{}),
-		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig())
-	if err != nil {
-		return nil, fmt.Errorf("ray: address of the actor's worker: %w", err)
-	}
-	t := &target{data: data, class: class, conn: conn, worker: corepb.NewCoreWorkerServiceClient(conn), lane: newLane()}
+	t := &target{data: data, class: class, lane: newLane(), doubted: make(chan struct{}, 1)}
 	var seed [8]byte
 	rand.Read(seed[:])
 	t.taskNo.Store(binary.LittleEndian.Uint64(seed[:]))
 	return t, nil
+}
+
+// connect dials t.address, once: a target does not outlive its connection. It fails with ErrUnreachable when there is
+// none that a worker could be behind. ctx bounds the life of the target too.
+func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage int) error {
+	var dialled atomic.Bool
+	refusal := make(chan error, 1)
+	secured, _ := t.credentials.DialOptions(t.address)
+	conn, err := grpc.NewClient("passthrough:///"+t.address, append(secured,
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			if dialled.Swap(true) {
+				return nil, errConnectionLost
+			}
+			conn, err := dialTCP(ctx, address)
+			if err != nil {
+				refusal <- err
+			}
+			return conn, err
+		}),
+		// The size of what is sent is checked before a number is taken for it.
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		// Fixed windows: to find better ones gRPC would send a ping along with every answer.
+		grpc.WithStaticStreamWindowSize(directStreamWindow),
+		grpc.WithStaticConnWindowSize(directConnWindow),
+		grpc.WithStatsHandler(sentWatcher{}),
+		grpc.WithNoProxy(),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig())...)
+	if err != nil {
+		return fmt.Errorf("ray: address %q of the actor's worker: %w", t.address, err)
+	}
+	if err := waitReady(ctx, conn, patience); err != nil {
+		select {
+		case err = <-refusal:
+		default:
+		}
+		_ = conn.Close() // nothing was sent on it
+		return fmt.Errorf("%w at %s: %w", ErrUnreachable, t.address, err)
+	}
+	t.conn, t.worker = conn, corepb.NewCoreWorkerServiceClient(conn)
+	t.ctx, t.end = context.WithCancelCause(ctx)
+	return nil
+}
+
+var (
+	errConnectionLost = errors.New("ray: the connection to the actor's process was lost")
+	errNotReady       = errors.New("ray: what listens there does not speak gRPC")
+)
+
+// waitReady waits until the first connection of conn is up.
+func waitReady(ctx context.Context, conn *grpc.ClientConn, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn.Connect()
+	for {
+		switch state := conn.GetState(); state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return errNotReady
+		default:
+			if !conn.WaitForStateChange(ctx, state) {
+				return ctx.Err() // a net.Error whose Timeout is true
+			}
+		}
+	}
 }
 
 // request numbers a call and writes it out. Fields that a Python worker checks with a fatal assertion are marked.
@@ -131,21 +198,74 @@ func (t *target) retire(l *lane) {
 	}
 }
 
-func (t *target) close() error { return t.conn.Close() }
+// close ends the connection. It is called once, when nobody uses the target any more.
+func (t *target) close() error {
+	t.end(errConnectionLost)
+	return t.conn.Close()
+}
+
+// doubt has the GCS asked whether the actor is still here.
+func (t *target) doubt() {
+	select {
+	case t.doubted <- struct{}{}:
+	default: // it is going to be asked
+	}
+}
 
 // exchange is one request and its answer.
 type exchange struct {
 	done  chan struct{}
 	reply *corepb.PushTaskReply
-	err   error
-	left  atomic.Bool // the request was handed to the network
+	err   error // in the vocabulary of this package
+	sent  Sent  // of err
+
+	left    atomic.Bool // the request was handed to the network
+	settled atomic.Bool // whoever sets it first: the answer came, or the caller gave up
+	giveUp  *time.Timer // closes the stream of a call that was given up; set before settled
 }
 
-func (x *exchange) sent() Sent {
-	if x.left.Load() {
-		return SentMaybe
+// push sends one request to t and waits for the answer or for ctx. In the second case it returns nil: the exchange then
+// goes on by itself, for a bounded time, and ends the call when it is through.
+func (d *Direct) push(ctx context.Context, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
+	x := &exchange{done: make(chan struct{})}
+	// Not the caller's context: the stream has to live on when the caller gives up, and the headers are not his.
+	live, cancel := context.WithCancel(context.WithValue(t.ctx, exchangeKey{}, x))
+	req, lane := t.request(method, args)
+	run := func() {
+		x.reply, x.err = t.worker.PushTask(live, req)
+		cancel()
+		t.heard.Add(1)
+		if x.err != nil {
+			t.retire(lane)
+			var moved bool
+			if x.sent, moved, x.err = t.classify(x.err, x.left.Load()); moved {
+				d.forget(r, t)
+			}
+		}
+		if x.settled.Swap(true) {
+			x.giveUp.Stop()
+			d.end(r, t, size)
+		}
+		close(x.done)
 	}
-	return SentNo
+	if ctx.Done() == nil {
+		run()
+		return x
+	}
+	go run()
+	select {
+	case <-x.done:
+		return x
+	case <-ctx.Done():
+	}
+	x.giveUp = time.AfterFunc(d.bounds.abandon, cancel)
+	if x.settled.Swap(true) {
+		x.giveUp.Stop()
+		<-x.done
+		return x
+	}
+	t.doubt()
+	return nil
 }
 
 type exchangeKey struct{}
@@ -172,33 +292,40 @@ func (sentWatcher) HandleConn(context.Context, stats.ConnStats) {}
 // refusedUnrun begins the text with which a Go worker refuses a call that it did not run.
 const refusedUnrun = "worker: "
 
-// classifyPush turns the gRPC error of a PushTask into the vocabulary of this package.
-func classifyPush(err error, sent Sent) (Sent, error) {
-	switch s := status.Convert(err); s.Code() {
+// classify turns the gRPC error of a PushTask into the vocabulary of this package. moved tells that the actor does not
+// run at t any more, as far as this error tells.
+func (t *target) classify(err error, left bool) (sent Sent, moved bool, _ error) {
+	sent = SentNo
+	if left {
+		sent = SentMaybe
+	}
+	if cut := context.Cause(t.ctx); cut != nil {
+		return sent, true, cut
+	}
+	s := status.Convert(err)
+	unrun := strings.HasPrefix(s.Message(), refusedUnrun)
+	if unrun {
+		sent = SentNo
+	}
+	switch s.Code() {
 	case codes.Unavailable:
-		if strings.HasPrefix(s.Message(), refusedUnrun) {
-			sent = SentNo
+		return sent, true, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message())
+	case codes.Aborted: // Ray's own statuses: their name is all of the message
+		switch s.Message() {
+		case "Invalid": // another incarnation listens there, or the number was not to be used any more
+			return SentNo, true, fmt.Errorf("%w: the worker refused the call as stale", ErrActorUnavailable)
+		case "SchedulingCancelled":
+			return SentNo, false, fmt.Errorf("%w before it ran", ErrTaskCancelled)
 		}
-		return sent, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message())
-	case codes.Aborted:
-		// The worker refused the request: another incarnation listens there ("Invalid"), or it ended while running it.
-		if s.Message() == "Invalid" {
-			return SentNo, fmt.Errorf("%w: the worker refused the call as stale", ErrActorUnavailable)
-		}
-		return sent, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message())
+		return sent, true, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message()) // it ended while running the method
 	case codes.ResourceExhausted:
-		if sent == SentNo {
-			return sent, fmt.Errorf("%w: %s", ErrUnsupportedValue, s.Message())
+		if strings.HasPrefix(s.Message(), "grpc: received message") {
+			return SentYes, false, fmt.Errorf("%w: the result is too large: %s", ErrUnsupportedValue, s.Message())
 		}
-		if strings.HasPrefix(s.Message(), refusedUnrun) {
-			sent = SentNo
-		}
-		return sent, fmt.Errorf("%w: %s", ErrOverloaded, s.Message())
+		return sent, false, fmt.Errorf("%w: %s", ErrOverloaded, s.Message())
 	case codes.Unauthenticated:
-		return SentNo, fmt.Errorf("ray: the worker wants a token: %w", err)
-	case codes.Canceled, codes.DeadlineExceeded:
-		return sent, errors.Join(err, context.DeadlineExceeded)
+		return SentNo, false, unauthenticated(t.credentials, err)
 	default:
-		return sent, err
+		return sent, false, fmt.Errorf("ray: the worker failed the call: %w", err)
 	}
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/seedcore/seedcore/organism"
 )
@@ -30,3 +32,6 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request) (task map[stri
 
 // ListenOn makes ln what Listen would have opened.
 func (s *Server) ListenOn(ln net.Listener) { s.listener = ln }
+
+// Routes lists the patterns of all routes, sorted.
+func (s *Server) Routes() []string { return slices.Sorted(maps.Keys(s.routes())) }

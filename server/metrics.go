@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -49,14 +50,23 @@ type connectionCollector struct {
 
 var (
 	rayConnected     = prometheus.NewDesc("seedcore_ray_connected", "1 while the session answers.", nil, nil)
-	rayState         = prometheus.NewDesc("seedcore_ray_state", "1 for the present state of the connection.", []string{"state"}, nil)
+	rayState         = prometheus.NewDesc("seedcore_ray_state", "1 for the present state of the connection, 0 for the others.", []string{"state"}, nil)
 	rayEpoch         = prometheus.NewDesc("seedcore_ray_session_epoch", "Sessions opened so far.", nil, nil)
-	rayLastHealthy   = prometheus.NewDesc("seedcore_ray_last_healthy_timestamp_seconds", "When the session last answered.", nil, nil)
-	rayHealthLatency = prometheus.NewDesc("seedcore_ray_health_check_latency_seconds", "Round trip of the last check that was answered.", nil, nil)
+	rayAttempts      = prometheus.NewDesc("seedcore_ray_connect_attempts", "Tries to connect since the last session.", nil, nil)
+	rayLinkUp        = prometheus.NewDesc("seedcore_ray_link_answers", "1 while a link answers. A link that was never there has no series.", []string{"link"}, nil)
+	rayLastHealthy   = prometheus.NewDesc("seedcore_ray_last_healthy_timestamp_seconds", "When a link last answered.", []string{"link"}, nil)
+	rayHealthLatency = prometheus.NewDesc("seedcore_ray_health_check_latency_seconds", "Round trip of the last check of a link that was answered.", []string{"link"}, nil)
+	rayDirect        = prometheus.NewDesc("seedcore_ray_direct_calls", "1 while actors are called directly, 0 while through the session. No series without a session.", nil, nil)
 	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors by the path they took, since the session or its direct path was renewed.", []string{"path"}, nil)
-	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured runs.", nil, nil)
+	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured was seen to run; 0 while something does not, or while that cannot be seen.", nil, nil)
 	organismExpected = prometheus.NewDesc("seedcore_organism_expected", "Organs and agents that are configured.", []string{"kind"}, nil)
 )
+
+// states are those of a connection; one that is new is shown all the same while it lasts.
+var states = []connector.State{
+	connector.StateDisconnected, connector.StateConnecting, connector.StateConnected, connector.StateDegraded,
+	connector.StateReconnecting, connector.StateLost, connector.StateClosing, connector.StateClosed,
+}
 
 // Describe implements prometheus.Collector.
 func (c *connectionCollector) Describe(ch chan<- *prometheus.Desc) {
@@ -76,11 +86,24 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	info := c.conn.Info()
 	gauge(rayConnected, flag(info.State.Answers()))
-	gauge(rayState, 1, string(info.State))
+	for _, state := range states {
+		gauge(rayState, flag(state == info.State), string(state))
+	}
+	if !slices.Contains(states, info.State) {
+		gauge(rayState, 1, string(info.State))
+	}
 	ch <- prometheus.MustNewConstMetric(rayEpoch, prometheus.CounterValue, float64(info.Epoch))
-	if !info.Session.LastHealthy.IsZero() {
-		gauge(rayLastHealthy, float64(info.Session.LastHealthy.UnixMilli())/1000)
-		gauge(rayHealthLatency, info.Session.Latency.Seconds())
+	gauge(rayAttempts, float64(info.Attempts))
+	for name, link := range map[string]connector.Link{"session": info.Session, "gcs": info.GCS} {
+		if link.LastHealthy.IsZero() {
+			continue
+		}
+		gauge(rayLinkUp, flag(link.Answers), name)
+		gauge(rayLastHealthy, float64(link.LastHealthy.UnixMilli())/1000, name)
+		gauge(rayHealthLatency, link.Latency.Seconds(), name)
+	}
+	if info.SessionID != "" {
+		gauge(rayDirect, flag(info.Direct))
 	}
 	if client, err := c.conn.Client(); err == nil {
 		paths := client.Paths()

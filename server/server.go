@@ -111,7 +111,15 @@ func (s *Server) Serve(ctx context.Context) error {
 // Handler returns the API as a handler, for use without Listen and Serve.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, handle := range map[string]http.HandlerFunc{
+	for pattern, handle := range s.routes() {
+		mux.Handle(pattern, s.route(pattern, handle))
+	}
+	return withJSONErrors(mux)
+}
+
+// routes lists the API; docs/api.md describes it.
+func (s *Server) routes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
 		"GET /healthz":                          s.healthz,
 		"GET /readyz":                           s.readyz,
 		"GET /ray/status":                       s.rayStatus,
@@ -123,8 +131,5 @@ func (s *Server) Handler() http.Handler {
 		"POST /tier0/agents/create":             s.createAgent,
 		"POST /tier0/agents/{agent_id}/execute": s.executeOnAgent,
 		"GET /metrics":                          s.metrics.handler().ServeHTTP,
-	} {
-		mux.Handle(pattern, s.route(pattern, handle))
 	}
-	return withJSONErrors(mux)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -67,12 +68,24 @@ func TestAnswersWithoutRay(t *testing.T) {
 		{"POST", "/tier0/agents/create", `{"agent_id":"a b"}`, 400, `agent_id`},
 		{"POST", "/tier0/agents/a/execute", `{"task_data":{}}`, 503, `"message":"Organism not initialized"`},
 		{"GET", "/metrics", "", 200, "seedcore_ray_connected 0"},
+		{"GET", "/metrics", "", 200, `seedcore_ray_state{state="disconnected"} 1`},
+		{"GET", "/metrics", "", 200, `seedcore_ray_state{state="connected"} 0`},
 		{"GET", "/nowhere", "", 404, `{"detail":"Not Found"}`},
 		{"DELETE", "/healthz", "", 405, `{"detail":"Method Not Allowed"}`},
 	} {
 		code, body := ask(t, h, c.method, c.path, c.body)
 		if code != c.code || !strings.Contains(body, c.contains) {
 			t.Errorf("%s %s: %d %s; want %d with %s", c.method, c.path, code, body, c.code, c.contains)
+		}
+	}
+}
+
+// What was never seen has no value.
+func TestMetricsDoNotMakeUpWhatIsUnknown(t *testing.T) {
+	_, body := ask(t, unconnected(t, server.Config{}), "GET", "/metrics", "")
+	for _, name := range []string{"seedcore_ray_link_answers{", "seedcore_ray_last_healthy_timestamp_seconds{", "seedcore_ray_health_check_latency_seconds{", "seedcore_ray_direct_calls ", "seedcore_ray_calls_total{"} {
+		if strings.Contains(body, "\n"+name) {
+			t.Errorf("%s has a value without a connection", name)
 		}
 	}
 }
@@ -85,5 +98,21 @@ func TestCompatStatusAnswersFailuresWith200(t *testing.T) {
 	}
 	if code, _ := ask(t, h, "GET", "/readyz", ""); code != http.StatusServiceUnavailable {
 		t.Errorf("a probe must not be softened: %d", code)
+	}
+}
+
+func TestEveryRouteIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := newServer(t, server.Config{}).Routes()
+	for _, route := range routes {
+		if !strings.Contains(string(text), "\n### `"+route+"`\n") {
+			t.Errorf("docs/api.md does not describe %s", route)
+		}
+	}
+	if n := strings.Count(string(text), "\n### `"); n != len(routes) {
+		t.Errorf("docs/api.md describes %d routes of %d", n, len(routes))
 	}
 }

@@ -23,7 +23,9 @@ type readiness struct {
 	RayState   connector.State `json:"ray_state"`
 	Epoch      uint64          `json:"epoch"`
 	// Cause is why it is not ready; CheckedAt when the session last answered.
-	Cause     string    `json:"cause,omitempty"`
+	Cause string `json:"cause,omitempty"`
+	// Warning is what is missing although it is ready.
+	Warning   string    `json:"warning,omitempty"`
 	CheckedAt time.Time `json:"checked_at,omitzero"`
 }
 
@@ -46,6 +48,12 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		ready.Cause = info.LastError
 		if ready.Cause == "" {
 			ready.Cause = "the connection is " + string(info.State)
+		}
+	}
+	if ready.RayOK && info.State != connector.StateConnected {
+		ready.Warning = "the connection is " + string(info.State)
+		if info.NoDirect != "" {
+			ready.Warning += ": " + info.NoDirect
 		}
 	}
 	s.reply(w, status, ready)
@@ -78,7 +86,7 @@ func (s *Server) rayStatus(w http.ResponseWriter, r *http.Request) {
 		RayConfigured: info.Address != connector.AddressAuto,
 		RayAvailable:  info.State.Answers(),
 		Config:        configText(info),
-		ClusterInfo:   map[string]string{"status": "not_connected"},
+		ClusterInfo:   map[string]string{"status": "not_connected"}, // Connection tells the state
 		Connection:    info,
 	}
 	if report.RayAvailable {
@@ -108,7 +116,7 @@ func (s *Server) resources(ctx context.Context) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if client.GCS() == nil {
+	if client.GCS() == nil || !s.conn.Info().GCS.Answers {
 		return client.Session().ClusterResources(ctx)
 	}
 	nodes, err := client.GCS().Nodes(ctx)

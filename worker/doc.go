@@ -42,11 +42,19 @@
 // actor refuses with [ErrByReference] in the exception's text: raise the limit in the environment of the calling process
 // (RAY_max_direct_call_object_size and RAY_task_rpc_inlined_bytes_limit) before it starts Ray.
 //
+// # Access
+//
+// Where Ray runs with token authentication or TLS, so does the actor, by the variables that its raylet hands on: it sends
+// the token, and refuses callers without it.
+//
 // # Limits
 //
 // There are no streamed results and no retry_exceptions. At most 10,000 calls, and 1 GiB of arguments, wait in an actor;
-// further ones fail with RESOURCE_EXHAUSTED. Token authentication and TLS of Ray are refused at start.
+// further ones fail with RESOURCE_EXHAUSTED.
 //
-// Ray 2.48, 2.54 and 2.60 are tested. On another version the constructor fails with an error that says so, which is the
-// actor's death cause, unless the actor's env_vars name in SEEDCORE_RAY_LAYOUT the tested version that it is like.
+// Ray 2.48, 2.54 and 2.60 are tested. On a version between the last two the constructor fails with an error that says so,
+// which is the actor's death cause. On any other the process ends before it talks to the raylet, which does not survive
+// a message that it does not know: its error is in Ray's log and on the driver's terminal as a line of (raylet), and the
+// actor stays in PENDING_CREATION. The actor's env_vars may name in SEEDCORE_RAY_LAYOUT the tested version that another
+// one is like.
 package worker

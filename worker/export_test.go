@@ -27,7 +27,8 @@ type Launch struct {
 	StartupToken                                  int64
 	RayVersion                                    string
 	Refusal                                       error
-	Old                                           bool // the layout of Ray 2.48
+	Old                                           bool                // the layout of Ray 2.48
+	Environment                                   func(string) string // for credentials; may be nil
 }
 
 func ParseLaunch(args []string, getenv func(string) string) (*Launch, error) {
@@ -37,7 +38,7 @@ func ParseLaunch(args []string, getenv func(string) string) (*Launch, error) {
 	}
 	return &Launch{
 		l.workerID, l.jobID, l.nodeIP, l.raylet, l.gcsAddress, l.clusterID, l.logDir, l.runtimeEnvHash, l.launchTimeMs,
-		l.startupToken, l.rayVersion, l.refusal, l.layout.startupToken,
+		l.startupToken, l.rayVersion, l.refusal, l.layout.old, nil,
 	}, nil
 }
 
@@ -70,8 +71,15 @@ func NewProcess(l *Launch, r *Registry, limits Limits, log *slog.Logger, capture
 	if l.Old {
 		version = "2.48"
 	}
+	var a access
+	if l.Environment != nil {
+		var err error
+		if a, err = newAccess(l.Environment); err != nil {
+			panic(err)
+		}
+	}
 	p := newProcess(&launch{
-		l.WorkerID, l.JobID, l.NodeIP, l.Raylet, l.GCSAddress, l.ClusterID, l.RuntimeEnvHash, l.LaunchTimeMs, l.LogDir,
+		l.WorkerID, l.JobID, l.NodeIP, l.Raylet, l.GCSAddress, l.ClusterID, l.RuntimeEnvHash, l.LaunchTimeMs, l.LogDir, a,
 		l.StartupToken, layouts[version], l.RayVersion, l.Refusal,
 	}, r, log)
 	p.limits = limits

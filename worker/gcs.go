@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
@@ -22,7 +21,8 @@ const (
 // addWorkerInfo enters the process in the GCS's table of workers, so that Ray's state API and dashboard list it. Nothing
 // else depends on it. The connection is closed again: an idle actor keeps none.
 func addWorkerInfo(ctx context.Context, l *launch, address *corepb.Address, launched time.Time) error {
-	conn, err := grpc.NewClient(l.gcsAddress, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	options, _ := l.access.credentials.DialOptions(l.gcsAddress) // the raylet has warned of what there is to warn of
+	conn, err := grpc.NewClient(l.gcsAddress, append(options, grpc.WithNoProxy())...)
 	if err != nil {
 		return fmt.Errorf("connect to the GCS at %s: %w", l.gcsAddress, err)
 	}

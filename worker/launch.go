@@ -42,6 +42,7 @@ type launch struct {
 	runtimeEnvHash int32
 	launchTimeMs   uint64
 	logDir         string
+	access         access
 
 	startupToken int64 // 0 where the layout has none
 	layout       layout
@@ -66,11 +67,9 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 			flags[name] = value // the last one counts, as in Python
 		}
 	}
-	if strings.EqualFold(getenv("RAY_AUTH_MODE"), "token") {
-		return nil, &launchError{"RAY_AUTH_MODE", "Go actors do not check tokens, so they would answer anyone; run without token authentication"}
-	}
-	if tls := strings.ToLower(getenv("RAY_USE_TLS")); tls == "1" || tls == "true" {
-		return nil, &launchError{"RAY_USE_TLS", "Go actors do not speak TLS; run without"}
+	access, err := newAccess(getenv)
+	if err != nil {
+		return nil, &launchError{"Ray's authentication", err.Error()}
 	}
 	p := launchParser{flags: flags}
 	if t, ok := flags["worker-type"]; ok && t != "WORKER" {
@@ -84,9 +83,12 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 		runtimeEnvHash: int32(p.integer("runtime-env-hash", 32)),
 		launchTimeMs:   uint64(p.integer("worker-launch-time-ms", 64)),
 		jobID:          []byte{0xff, 0xff, 0xff, 0xff},
+		access:         access,
 	}
 	_, hasToken := flags["startup-token"]
-	l.layout, l.rayVersion, l.refusal = chooseLayout(args, getenv, hasToken)
+	if l.layout, l.rayVersion, l.refusal, err = chooseLayout(args, getenv, hasToken); err != nil {
+		return nil, &launchError{"Ray's version", err.Error()}
+	}
 	if hasToken { // then the worker chooses its id
 		l.startupToken = p.integer("startup-token", 64)
 		l.workerID = make([]byte, workerIDSize)

@@ -11,10 +11,19 @@ import (
 	"github.com/seedcore/seedcore/worker"
 )
 
+// defaultWorker is a file tree like that of Ray 2.60, below testdata.
+func defaultWorker() string {
+	path, err := filepath.Abs("testdata/ray/_private/workers/default_worker.py")
+	if err != nil {
+		panic(err)
+	}
+	return path
+}
+
 // rayletArgs are the arguments with which Ray 2.60 starts a worker.
 func rayletArgs() []string {
 	return []string{
-		"/venv/lib/python3.11/site-packages/ray/_private/workers/default_worker.py",
+		defaultWorker(),
 		"--node-ip-address=127.0.0.1", "--node-manager-port=37917",
 		"--object-store-name=/tmp/ray/session_1/sockets/plasma_store", "--raylet-name=/tmp/ray/session_1/sockets/raylet",
 		"--redis-address=None", "--metrics-agent-port=0", "--logging-rotate-bytes=536870912", "--logging-rotate-backup-count=5",
@@ -92,6 +101,15 @@ func TestLaunchVariants(t *testing.T) {
 	}
 }
 
+func TestAWorkerNeedsTheClustersCredentials(t *testing.T) {
+	for env, want := range map[string]string{"RAY_AUTH_MODE=token": "no authentication token", "RAY_USE_TLS=True": "RAY_TLS_SERVER_CERT"} {
+		_, err := worker.ParseLaunch(rayletArgs(), environment(env, "HOME="+t.TempDir()))
+		if worker.LaunchErrorSource(err) != "Ray's authentication" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+}
+
 func TestLaunchErrorsNameTheirSource(t *testing.T) {
 	for _, test := range []struct {
 		source, value string
@@ -108,10 +126,7 @@ func TestLaunchErrorsNameTheirSource(t *testing.T) {
 		{"--runtime-env-hash", "4294967296", "32 bits"},
 		{"--worker-launch-time-ms", "soon", "integer"},
 		{"--worker-type", "SPILL_WORKER", "actors"},
-		{"--startup-token", "x", "integer"},
 		{"RAY_JOB_ID", "xyz", "8 hex digits"},
-		{"RAY_AUTH_MODE", "token", "token authentication"},
-		{"RAY_USE_TLS", "True", "TLS"},
 	} {
 		args, env := rayletArgs(), environment()
 		if strings.HasPrefix(test.source, "--") {
@@ -145,31 +160,37 @@ func withRay(t *testing.T, version string, more ...string) []string {
 
 func TestTheLayoutIsThatOfTheRaylet(t *testing.T) {
 	for _, test := range []struct {
-		version string
-		more    []string
-		env     []string
-		old     bool
-		refusal string
+		version        string
+		more           []string
+		env            string
+		old            bool
+		refusal, fatal string
 	}{
 		{version: "2.60.0"},
 		{version: "2.54.1"},
 		{version: "2.48.0", more: []string{"--startup-token=12"}, old: true},
-		{version: "2.61.0", refusal: "tested on Ray 2.48, 2.54 and 2.60, and this is 2.61.0"},
-		{version: "2.61.0", refusal: "SEEDCORE_RAY_LAYOUT=2.60"},
+		{version: "2.57.3rc1", refusal: "tested on Ray 2.48, 2.54 and 2.60, and this is 2.57.3rc1"},
 		{version: "2.57.3rc1", refusal: "SEEDCORE_RAY_LAYOUT=2.54"},
-		{version: "2.61.0", env: []string{"SEEDCORE_RAY_LAYOUT=2.60"}},
-		{version: "2.61.0", env: []string{"SEEDCORE_RAY_LAYOUT=2.59"}, refusal: "not one of"},
-		{version: "2.60.0", more: []string{"--startup-token=12"}, old: true, refusal: "in another way than that of the tested 2.60"},
-		{version: "2.48.0", refusal: "in another way"},
-		{version: "next", refusal: "does not tell it"},
+		// These a raylet might not survive.
+		{version: "2.61.0", fatal: "SEEDCORE_RAY_LAYOUT=2.60"},
+		{version: "2.53.0", fatal: "SEEDCORE_RAY_LAYOUT=2.48"},
+		{version: "2.61.0", env: "2.60"},
+		{version: "2.61.0", env: "2.59", fatal: "not one of"},
+		{version: "2.60.0", more: []string{"--startup-token=12"}, fatal: "in another way than that of the tested 2.60"},
+		{version: "2.48.0", fatal: "in another way"},
+		{version: "next", fatal: "does not tell it"},
+		{version: "next", env: "2.60"},
 	} {
-		l, err := worker.ParseLaunch(withRay(t, test.version, test.more...), environment(test.env...))
-		if err != nil {
-			t.Errorf("%+v: %v", test, err)
+		l, err := worker.ParseLaunch(withRay(t, test.version, test.more...), environment("SEEDCORE_RAY_LAYOUT="+test.env))
+		if test.fatal != "" {
+			if worker.LaunchErrorSource(err) != "Ray's version" || !strings.Contains(err.Error(), test.fatal) {
+				t.Errorf("%+v: %v", test, err)
+			}
 			continue
 		}
-		if l.Old != test.old || (l.Refusal == nil) != (test.refusal == "") || len(l.WorkerID) != 28 {
-			t.Errorf("%+v: %+v", test, l)
+		if err != nil || l.Old != test.old || (l.Refusal == nil) != (test.refusal == "") || len(l.WorkerID) != 28 {
+			t.Errorf("%+v: %+v, %v", test, l, err)
+			continue
 		}
 		if l.Refusal != nil && !strings.Contains(l.Refusal.Error(), test.refusal) {
 			t.Errorf("%+v: %v", test, l.Refusal)
@@ -178,7 +199,9 @@ func TestTheLayoutIsThatOfTheRaylet(t *testing.T) {
 			t.Errorf("token %d", l.StartupToken)
 		}
 	}
-	if l, err := worker.ParseLaunch(rayletArgs(), environment()); err != nil || l.Refusal == nil || !strings.Contains(l.Refusal.Error(), "the version of Ray is unknown") {
-		t.Errorf("%+v, %v", l, err)
+	args := rayletArgs()
+	args[0] = "/nowhere/default_worker.py"
+	if _, err := worker.ParseLaunch(args, environment()); err == nil || !strings.Contains(err.Error(), "the version of Ray is unknown") {
+		t.Error(err)
 	}
 }

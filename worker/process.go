@@ -62,7 +62,7 @@ func newProcess(l *launch, r *registry, log *slog.Logger) *process {
 	return &process{
 		launch: l, registry: r, limits: defaultLimits, log: log,
 		captureOutput: func(jobID []byte, class string) error { return captureOutput(l.logDir, l.workerID, jobID, class) },
-		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID},
+		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID, credentials: l.access.credentials},
 		exits:         make(chan exitRequest, 1), ended: make(chan struct{}),
 	}
 }
@@ -79,12 +79,12 @@ func (p *process) run(ctx context.Context) int {
 		p.log.Error("worker cannot start", "error", err)
 		return 1
 	}
-	p.server = grpc.NewServer(
+	p.server = grpc.NewServer(append(p.launch.access.serverOptions(),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		// Fixed windows: to find better ones gRPC would send a ping along with every request.
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingPause, PermitWithoutStream: true}),
-	)
+	)...)
 	corepb.RegisterCoreWorkerServiceServer(p.server, core)
 	served := make(chan error, 1)
 	p.tasks.Go(func() { served <- p.server.Serve(listener) })
@@ -106,13 +106,13 @@ func (p *process) run(ctx context.Context) int {
 // register opens the connection to the raylet and the port that the raylet assigns.
 func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.Listener, error) {
 	var err error
-	if p.raylet, err = dialRaylet(ctx, p.launch.raylet); err != nil {
+	if p.raylet, err = dialRaylet(ctx, p.launch.raylet, p.launch.layout.old); err != nil {
 		return nil, nil, err
 	}
 	reply, err := p.raylet.register(&rayletipc.RegisterClientRequest{
 		WorkerType: rayletipc.WorkerTypeWorker, WorkerID: p.launch.workerID, PID: int64(os.Getpid()), JobID: p.launch.jobID,
 		RuntimeEnvHash: p.launch.runtimeEnvHash, Language: rayletipc.LanguagePython, IP: p.launch.nodeIP,
-		HasStartupToken: p.launch.layout.startupToken, StartupToken: p.launch.startupToken,
+		HasStartupToken: p.launch.layout.old, StartupToken: p.launch.startupToken,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -225,3 +225,19 @@ func TestTerminateEndsTheActorForGood(t *testing.T) {
 	}
 	h.exits(0)
 }
+
+// With token authentication a worker answers only those who have the token of its raylet.
+func TestCallersNeedTheToken(t *testing.T) {
+	env := environment("RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN=of-the-cluster")
+	h := startAs(t, things(t, nil), worker.DefaultLimits, &worker.Launch{Environment: env}).serve()
+	for bearer, want := range map[string]codes.Code{"": codes.Unauthenticated, "Bearer another": codes.Unauthenticated, "Bearer of-the-cluster": codes.OK} {
+		ctx := h.context()
+		if bearer != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", bearer)
+		}
+		_, err := h.client.GetCoreWorkerStats(ctx, &corepb.GetCoreWorkerStatsRequest{IntendedWorkerId: workerID})
+		if status.Code(err) != want {
+			t.Errorf("%q: %v, not %v", bearer, err, want)
+		}
+	}
+}

@@ -55,17 +55,18 @@ type findings struct {
 	output string
 }
 
-func drive(t *testing.T, python, address, dashboard, uri, path string) findings {
+func drive(t *testing.T, python, address, dashboard, uri, path, conformance string) findings {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 110*time.Second)
 	defer cancel()
 	findingsPath := filepath.Join(t.TempDir(), "findings")
-	cmd := exec.CommandContext(ctx, python, "testdata/driver.py", address, dashboard, "worker-tests-"+address[:3], uri, path, findingsPath)
+	cmd := exec.CommandContext(ctx, python, "testdata/driver.py", address, dashboard, "worker-tests-"+address[:3], uri, path, findingsPath, conformance)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "RAY_") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
+	cmd.Env = append(cmd.Env, "PYTHONPATH="+raytest.PythonPath(t)) // a driver imports the classes of the actors that it gets
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("the driver: %v\n%s", err, out)
@@ -143,7 +144,7 @@ func TestAProgramThatCannotBeAWorkerSaysWhy(t *testing.T) {
 		want string
 	}{
 		{nil, 2, "to be started by a raylet only"},
-		{append(rayletArgs(), "--startup-token=x"), 1, `level=ERROR msg="this process cannot be a Ray worker" error="--startup-token: `},
+		{append(rayletArgs(), "--startup-token=7"), 1, `level=ERROR msg="this process cannot be a Ray worker" error="Ray's version: the raylet of Ray 2.60.0 starts workers in another way`},
 		{with("--gcs-address", "-"), 1, "--gcs-address: missing"},
 	} {
 		out, err := exec.Command(binary, test.args...).CombinedOutput()
@@ -166,11 +167,15 @@ func TestOnARealRay(t *testing.T) {
 	}
 	defer func() { _ = os.RemoveAll(temp) }()
 	head := raytest.NewHead(t, rayhead.Config{NumCPUs: 2, Dashboard: true, TempDir: temp})
-	native := drive(t, python, head.GCSAddress(), head.DashboardAddress(), uri, path)
-	client := drive(t, python, "ray://"+head.ClientAddress(), head.DashboardAddress(), uri, path)
+	namespace := raytest.Namespace(t)
+	session, direct := subjectsOn(t, head, namespace)
+	suite := conformanceFile(t, namespace)
+	native := drive(t, python, head.GCSAddress(), head.DashboardAddress(), uri, path, suite)
+	client := drive(t, python, "ray://"+head.ClientAddress(), head.DashboardAddress(), uri, path, suite)
 
-	t.Run("through a native driver", func(t *testing.T) { native.t = t; native.both() })
-	t.Run("through Ray Client", func(t *testing.T) { client.t = t; client.both() })
+	t.Run("through a native driver", func(t *testing.T) { native.t = t; native.both(); native.conforms("native driver") })
+	t.Run("through Ray Client", func(t *testing.T) { client.t = t; client.both(); client.conforms("Ray Client") })
+	t.Run("through Go", func(t *testing.T) { conformsInGo(t, session, direct, namespace) })
 	t.Run("arguments and results", func(t *testing.T) {
 		f := native
 		f.t = t

@@ -28,17 +28,18 @@ var errDisconnected = errors.New("disconnected")
 // raylet is the connection to the node's raylet. It lives as long as the process: when it ends, so does the worker.
 type raylet struct {
 	conn net.Conn
+	old  bool       // numbers messages as Ray before 2.54
 	mu   sync.Mutex // one frame is written at a time
 }
 
-func dialRaylet(ctx context.Context, path string) (*raylet, error) {
+func dialRaylet(ctx context.Context, path string, old bool) (*raylet, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	var dialer net.Dialer
 	for {
 		conn, err := dialer.DialContext(ctx, "unix", path)
 		if err == nil {
-			return &raylet{conn: conn}, nil
+			return &raylet{conn: conn, old: old}, nil
 		}
 		select {
 		case <-time.After(connectPause):
@@ -56,7 +57,7 @@ func (r *raylet) register(req *rayletipc.RegisterClientRequest) (*rayletipc.Regi
 	if err := r.conn.SetReadDeadline(time.Now().Add(registerTime)); err != nil {
 		return nil, fmt.Errorf("raylet socket: %w", err)
 	}
-	typ, body, err := rayletipc.ReadFrame(r.conn)
+	typ, body, err := r.read()
 	if err != nil {
 		return nil, fmt.Errorf("no answer to the registration at the raylet: %w", err)
 	}
@@ -94,14 +95,25 @@ func (r *raylet) send(t rayletipc.MessageType, body []byte) error {
 	if err := r.conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
 		return fmt.Errorf("raylet socket: %w", err)
 	}
+	if r.old {
+		t = t.Old()
+	}
 	return rayletipc.WriteFrame(r.conn, t, body)
+}
+
+func (r *raylet) read() (rayletipc.MessageType, []byte, error) {
+	t, body, err := rayletipc.ReadFrame(r.conn)
+	if r.old {
+		t = rayletipc.FromOld(t)
+	}
+	return t, body, err
 }
 
 // watch reads until the raylet answers a goodbye (errDisconnected) or goes away (any other error). It has nothing else
 // to tell a worker without objects.
 func (r *raylet) watch() error {
 	for {
-		typ, _, err := rayletipc.ReadFrame(r.conn)
+		typ, _, err := r.read()
 		if err != nil {
 			return fmt.Errorf("the raylet is gone: %w", err)
 		}

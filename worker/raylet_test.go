@@ -38,6 +38,7 @@ type frame struct {
 // A real raylet cannot be made to misbehave as these tests need it.
 type host struct {
 	t       *testing.T
+	old     bool     // speaks as Ray before 2.54
 	conn    net.Conn // the raylet's end of the socket
 	request *rayletipc.RegisterClientRequest
 	port    int32
@@ -101,7 +102,7 @@ func startAs(t *testing.T, r *worker.Registry, limits worker.Limits, launch *wor
 		t.Fatal(err)
 	}
 	h := &host{
-		t: t, frames: make(chan frame, 10), infos: make(chan *corepb.WorkerTableData, 10), logs: &logBuffer{}, exited: make(chan int, 1),
+		t: t, old: launch.Old, frames: make(chan frame, 10), infos: make(chan *corepb.WorkerTableData, 10), logs: &logBuffer{}, exited: make(chan int, 1),
 	}
 	gcsServer := grpc.NewServer()
 	corepb.RegisterWorkerInfoGcsServiceServer(gcsServer, gcsTable{infos: h.infos})
@@ -129,7 +130,7 @@ func startAs(t *testing.T, r *worker.Registry, limits worker.Limits, launch *wor
 	if h.conn, err = listener.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	typ, body, err := rayletipc.ReadFrame(h.conn)
+	typ, body, err := h.read()
 	if err != nil || typ != rayletipc.TypeRegisterClientRequest {
 		t.Fatalf("%v, %v", typ, err)
 	}
@@ -143,7 +144,7 @@ func startAs(t *testing.T, r *worker.Registry, limits worker.Limits, launch *wor
 func (h *host) serve() *host {
 	h.t.Helper()
 	h.send(rayletipc.TypeRegisterClientReply, (&rayletipc.RegisterClientReply{Success: true, NodeID: nodeID}).Marshal())
-	typ, body, err := rayletipc.ReadFrame(h.conn)
+	typ, body, err := h.read()
 	if err != nil || typ != rayletipc.TypeAnnounceWorkerPort {
 		h.t.Fatalf("%v, %v; log: %s", typ, err, h.logs)
 	}
@@ -155,7 +156,7 @@ func (h *host) serve() *host {
 	go func() {
 		defer close(h.frames)
 		for {
-			typ, body, err := rayletipc.ReadFrame(h.conn)
+			typ, body, err := h.read()
 			if err != nil {
 				return
 			}
@@ -173,8 +174,19 @@ func (h *host) serve() *host {
 	return h
 }
 
+func (h *host) read() (rayletipc.MessageType, []byte, error) {
+	typ, body, err := rayletipc.ReadFrame(h.conn)
+	if h.old {
+		typ = rayletipc.FromOld(typ)
+	}
+	return typ, body, err
+}
+
 func (h *host) send(typ rayletipc.MessageType, body []byte) {
 	h.t.Helper()
+	if h.old {
+		typ = typ.Old()
+	}
 	if err := rayletipc.WriteFrame(h.conn, typ, body); err != nil {
 		h.t.Fatal(err)
 	}

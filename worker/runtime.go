@@ -65,6 +65,7 @@ func (r *RuntimeContext) CallIn(ctx context.Context, namespace, name, method str
 // directCaller is a ray.Direct that is connected when it is first used.
 type directCaller struct {
 	gcsAddress, clusterID string
+	credentials           *ray.Credentials
 
 	mu     sync.Mutex // guards what follows, and is held while connecting
 	gcs    *ray.GCS
@@ -89,7 +90,7 @@ func (c *directCaller) connected(ctx context.Context) (*ray.Direct, error) {
 	if c.direct != nil {
 		return c.direct, nil
 	}
-	gcs, err := ray.DialGCS(ctx, c.gcsAddress, ray.GCSOptions{ClusterID: c.clusterID})
+	gcs, err := ray.DialGCS(ctx, c.gcsAddress, ray.GCSOptions{ClusterID: c.clusterID, Credentials: c.credentials})
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,9 @@ import (
 
 // layout is what differs between the versions of Ray in what a worker reads and writes.
 type layout struct {
-	// startupToken: workers are known to the raylet by a number and choose their id themselves.
-	startupToken bool
+	// old: messages on the raylet's socket have other numbers, and a raylet knows a new process by a number that it gave
+	// it, while the process chooses its worker id.
+	old bool
 	// creation numbers the fields of ActorCreationTaskSpec.
 	creation creationFields
 	// groupSequence: each concurrency group of a caller has a sequence of its own.
@@ -21,7 +22,7 @@ type layout struct {
 
 // layouts are the versions of Ray on which Go actors were tested, by their first two numbers.
 var layouts = map[string]layout{
-	"2.48": {startupToken: true, creation: creationTo253},
+	"2.48": {old: true, creation: creationTo253},
 	"2.54": {creation: creationFrom254},
 	"2.60": {creation: creationFrom254, groupSequence: true},
 }
@@ -53,42 +54,38 @@ func rayVersion(args []string) (minor, full string, err error) {
 	return "", "", fmt.Errorf("the version of Ray is unknown: no argument names %s", pythonWorker)
 }
 
-// chooseLayout returns the layout for this process. When it returns a refusal too, the layout is only good for telling
-// the raylet so: how a worker registers shows in the flags, and the refusal becomes the actor's death cause.
-func chooseLayout(args []string, getenv func(string) string, hasToken bool) (chosen layout, full string, refusal error) {
+// chooseLayout returns the layout for this process. An error keeps it from talking to the raylet at all, which would end,
+// and its node with it, over a message that it does not know. On a version between tested ones that talk alike there is a
+// refusal instead, which becomes the actor's death cause.
+func chooseLayout(args []string, getenv func(string) string, hasToken bool) (chosen layout, full string, refusal, err error) {
 	minor, full, err := rayVersion(args)
-	if err == nil {
-		if _, tested := layouts[minor]; !tested {
-			err = fmt.Errorf("Go actors are tested on Ray %s, and this is %s: run them on one of these, or name the one that this is like in %s in the actor's env_vars, as %s=%s", //nolint:staticcheck // a name
-				testedVersions, full, untestedVariable, untestedVariable, nearest(minor))
+	if like := getenv(untestedVariable); like != "" {
+		if _, tested := layouts[like]; !tested {
+			return layout{}, full, nil, fmt.Errorf("%s=%q: not one of %s", untestedVariable, like, testedVersions)
 		}
-	}
-	if like := getenv(untestedVariable); err != nil && like != "" {
-		if _, tested := layouts[like]; tested {
-			minor, err = like, nil
-		} else {
-			err = fmt.Errorf("%s=%q: not one of %s", untestedVariable, like, testedVersions)
-		}
+		minor, err = like, nil
 	}
 	if err != nil {
-		return layout{startupToken: hasToken, creation: creationFrom254}, full, err
+		return layout{}, full, nil, fmt.Errorf("%w; name the one that it is like in %s in the actor's env_vars", err, untestedVariable)
 	}
-	chosen = layouts[minor]
-	if chosen.startupToken != hasToken {
-		err = fmt.Errorf("the raylet of Ray %s starts workers in another way than that of the tested %s", full, minor)
-		chosen.startupToken = hasToken
+	chosen, tested := layouts[minor]
+	if !tested {
+		like := nearest(minor)
+		why := fmt.Errorf("Go actors are tested on Ray %s, and this is %s: run them on one of these, or set %s=%s in the actor's env_vars if you know that it is alike", //nolint:staticcheck // a name
+			testedVersions, full, untestedVariable, like)
+		if number(minor) < number("2.54") || number(minor) > number("2.60") {
+			return layout{}, full, nil, why
+		}
+		chosen, refusal = layouts[like], why
 	}
-	return chosen, full, err
+	if chosen.old != hasToken {
+		return layout{}, full, nil, fmt.Errorf("the raylet of Ray %s starts workers in another way than that of the tested %s", full, minor)
+	}
+	return chosen, full, refusal, nil
 }
 
 // nearest is the tested version that is the likeliest to fit: the latest one before minor.
 func nearest(minor string) string {
-	number := func(v string) int {
-		major, rest, _ := strings.Cut(v, ".")
-		a, _ := strconv.Atoi(major)
-		b, _ := strconv.Atoi(rest)
-		return a*1000 + b
-	}
 	best := "2.48"
 	for v := range layouts {
 		if number(v) <= number(minor) && number(v) > number(best) {
@@ -96,4 +93,12 @@ func nearest(minor string) string {
 		}
 	}
 	return best
+}
+
+// number makes versions comparable: 2.60 comes after 2.9.
+func number(minor string) int {
+	major, rest, _ := strings.Cut(minor, ".")
+	a, _ := strconv.Atoi(major) // both are digits
+	b, _ := strconv.Atoi(rest)
+	return a*1000 + b
 }

@@ -17,6 +17,10 @@ import (
 // pythonTimeout bounds a script; connecting a Python client alone may take half a minute on a busy machine.
 const pythonTimeout = 3 * time.Minute
 
+// pythonVariable names the interpreter that the tests use in place of the one of `make setup`: one with another version of
+// Ray, relative to the module's root or absolute.
+const pythonVariable = "SEEDCORE_TEST_PYTHON"
+
 // Namespace returns a Ray namespace that no other test uses.
 func Namespace(t testing.TB) string {
 	t.Helper()
@@ -102,7 +106,12 @@ func venvPython() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	python := filepath.Join(dir, ".venv", "bin", "python")
+	python := os.Getenv(pythonVariable)
+	if python == "" {
+		python = filepath.Join(dir, ".venv", "bin", "python")
+	} else if !filepath.IsAbs(python) {
+		python = filepath.Join(dir, python)
+	}
 	if _, err := os.Stat(python); err != nil {
 		return "", fmt.Errorf("raytest: the tests need a real Ray, run make setup: %w", err)
 	}

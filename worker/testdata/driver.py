@@ -8,8 +8,8 @@ import urllib.request
 
 import ray
 
-address, dashboard, namespace, uri, package, findings = sys.argv[1:]
-ENV = {"working_dir": uri, "py_executable": "./testworker"}
+address, dashboard, namespace, uri, package, findings, conformance = sys.argv[1:]
+ENV = {"working_dir": uri, "py_executable": """bash -c '[ -x testworker ] || chmod +x testworker; exec ./testworker "$@"' testworker"""}
 
 
 def found(name, value):
@@ -103,6 +103,66 @@ def both_kinds_of_driver(a):
     found("still answers", get(a.echo.remote("yes")))
 
 
+def tagged(v):
+    """The form of a value in JSON that keeps its type, the same in conformance_test.go."""
+    if v is None or isinstance(v, bool):
+        return v
+    if isinstance(v, int):
+        return {"int": str(v)}
+    if isinstance(v, float):
+        return {"float": repr(v)}
+    if isinstance(v, str):
+        return {"str": v}
+    if isinstance(v, bytes):
+        return {"bytes": v.hex()}
+    if isinstance(v, list):
+        return {"list": [tagged(x) for x in v]}
+    if isinstance(v, dict):
+        return {"dict": [[k, tagged(v[k])] for k in sorted(v)] or None}
+    return f"a {type(v)}"
+
+
+def untagged(v):
+    if not isinstance(v, dict):
+        return v
+    ((tag, x),) = v.items()
+    read = {
+        "int": int,
+        "float": float,
+        "str": str,
+        "bytes": bytes.fromhex,
+        "list": lambda items: [untagged(item) for item in items],
+        "dict": lambda items: {k: untagged(item) for k, item in items or []},
+    }
+    return read[tag](x)
+
+
+def conforms():
+    """Goes through the cases; the Go test judges the outcomes."""
+    with open(conformance) as f:
+        suite = json.load(f)
+    for name in suite["subjects"]:
+        subject = ray.get_actor(name, namespace=suite["namespace"])
+
+        def call(case):
+            try:
+                ref = getattr(subject, case["method"]).remote(*[untagged(a) for a in case["args"]])
+            except AttributeError:
+                return lambda: {"raised": "no such method", "text": ""}
+
+            def wait():
+                try:
+                    return tagged(get(ref))
+                except ray.exceptions.RayTaskError as e:
+                    return {"raised": type(e.cause).__name__, "text": str(e)}
+
+            return wait
+
+        cases = [call(c)() for c in suite["cases"]]
+        waiting = [call(c) for c in suite["burst"]]
+        found(f"conformance {name}", {"cases": cases, "burst": [wait() for wait in waiting]})
+
+
 def main():
     ray.init(address, namespace=namespace, log_to_driver=True)
     upload()
@@ -110,6 +170,7 @@ def main():
     get(a.__ray_ready__.remote())
     found("pid", get(a.pid.remote()))
     both_kinds_of_driver(a)
+    conforms()
     if address.startswith("ray://"):
         return
 

@@ -49,3 +49,36 @@ class Counter:
 class Echo:
     def echo(self, value):
         return value
+
+
+class Subject:
+    """The same actor as the class Subject of worker/internal/testworker."""
+
+    def __init__(self, start=0):
+        self.n = start
+        self.records = []
+
+    def echo(self, value):
+        return value
+
+    def add(self, n):
+        self.n += n
+        return self.n
+
+    def reset(self):
+        self.n, self.records = 0, []
+
+    def record(self, value):
+        self.records.append(value)
+
+    def recorded(self):
+        return self.records
+
+    def fail(self, text):
+        raise RuntimeError(text)
+
+    def size(self, value):
+        return len(value)
+
+    def make(self, size):
+        return b"x" * size

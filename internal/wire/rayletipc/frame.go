@@ -14,7 +14,8 @@ var ErrMalformed = errors.New("rayletipc: malformed message")
 // MessageType is the kind of a frame, as in ray::protocol::MessageType.
 type MessageType int64
 
-// The messages that a worker without objects exchanges with its raylet.
+// The messages that a worker without objects exchanges with its raylet, numbered as since Ray 2.54. A raylet ends at once,
+// and its node with it, when a message has a number that it does not know.
 const (
 	TypeActorCreationTaskDone   MessageType = 0 // worker to raylet, empty body
 	TypeRegisterClientRequest   MessageType = 1
@@ -41,6 +42,36 @@ func (t MessageType) String() string {
 	default:
 		return fmt.Sprintf("MessageType(%d)", int64(t))
 	}
+}
+
+// The messages of Ray before 2.54 have other numbers (those of 2.48 were observed): ActorCreationTaskDone is 2, and the
+// others begin with 4.
+const (
+	oldTaskDone  = 2
+	oldFirst     = 4
+	newFirst     = int64(TypeRegisterClientRequest)
+	newLast      = int64(TypeDisconnectClientReply)
+	unknownShift = 1 << 32
+)
+
+// Old returns the number of a message in Ray before 2.54.
+func (t MessageType) Old() MessageType {
+	if t == TypeActorCreationTaskDone {
+		return oldTaskDone
+	}
+	return t + oldFirst - TypeRegisterClientRequest
+}
+
+// FromOld returns the message that has this number in Ray before 2.54. One that this package does not name becomes a type
+// that no message has.
+func FromOld(number MessageType) MessageType {
+	if number == oldTaskDone {
+		return TypeActorCreationTaskDone
+	}
+	if n := int64(number) - oldFirst + newFirst; n >= newFirst && n <= newLast {
+		return MessageType(n)
+	}
+	return number + unknownShift
 }
 
 const (

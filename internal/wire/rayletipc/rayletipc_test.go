@@ -251,3 +251,36 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	})
 }
+
+// Observed between a worker and a raylet of Ray 2.48.
+func TestTheNumbersBefore254(t *testing.T) {
+	for typ, old := range map[rayletipc.MessageType]rayletipc.MessageType{
+		rayletipc.TypeActorCreationTaskDone: 2, rayletipc.TypeRegisterClientRequest: 4, rayletipc.TypeRegisterClientReply: 5,
+		rayletipc.TypeAnnounceWorkerPort: 6, rayletipc.TypeDisconnectClientRequest: 8, rayletipc.TypeDisconnectClientReply: 9,
+	} {
+		if typ.Old() != old || rayletipc.FromOld(old) != typ {
+			t.Errorf("%v: %d, and back %v", typ, typ.Old(), rayletipc.FromOld(old))
+		}
+	}
+	for _, unknown := range []rayletipc.MessageType{-1, 0, 1, 3, 10, 13, 19} {
+		if typ := rayletipc.FromOld(unknown); typ >= 0 && typ <= rayletipc.TypeDisconnectClientReply {
+			t.Errorf("%d is taken for %v", unknown, typ)
+		}
+	}
+}
+
+func TestTheStartupTokenHasASlotOfItsOwn(t *testing.T) {
+	for _, has := range []bool{false, true} {
+		want := rayletipc.RegisterClientRequest{
+			WorkerID: []byte("w"), PID: 7, JobID: []byte("j"), RuntimeEnvHash: -3, IP: "127.0.0.1", Port: 9, SerializedJobConfig: []byte("c"),
+			HasStartupToken: has,
+		}
+		if has {
+			want.StartupToken = 1 << 40
+		}
+		got, err := rayletipc.UnmarshalRegisterClientRequest(want.Marshal())
+		if err != nil || !reflect.DeepEqual(*got, want) {
+			t.Errorf("%+v came back as %+v, %v", want, got, err)
+		}
+	}
+}

@@ -159,6 +159,7 @@ func main() {
 		"goexit": (*counter).goexit, "unsendable": (*counter).unsendable, "meet": (*counter).meet, "hold": (*counter).hold,
 		"pid": (*counter).pid, "exit": (*counter).exit, "crash": (*counter).crash, "say": (*counter).say, "memory": (*counter).memory,
 	})
+	worker.Register("Subject", newSubject)
 	worker.Main()
 	fmt.Fprintln(os.Stderr, "testworker: to be started by a raylet only")
 	os.Exit(2)

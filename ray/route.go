@@ -1,0 +1,354 @@
+package ray
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
+)
+
+// firstPoll and slowestPoll bound how often the GCS is asked for an actor that is not up yet.
+const firstPoll, slowestPoll = 50 * time.Millisecond, 500 * time.Millisecond
+
+// route is the way to one named actor: where it runs, the search for that, or why it cannot be reached. At most one
+// search is under way, whoever waits for it. Direct.mu guards all of it.
+type route struct {
+	key     actorKey
+	calls   int   // under way, those included that were given up
+	bytes   int64 // of their arguments
+	target  *target
+	search  *search
+	verdict *verdict
+	idle    *list.Element // in Direct.idle, while there are neither calls nor a search
+}
+
+// search is one look for where an actor runs. It waits for an actor that is not up for as long as somebody waits for it.
+type search struct {
+	recheck bool          // of an actor that could not be reached; nobody waits for it
+	done    chan struct{} // closed when the search is over
+
+	waiters int                              // guarded by Direct.mu
+	state   corepb.ActorTableData_ActorState // as the GCS gave it last; guarded by Direct.mu
+	err     error                            // why nothing was found; set before done is closed
+}
+
+// verdict says that an actor cannot be reached, until it is tried again.
+type verdict struct {
+	err   error
+	pause time.Duration
+	next  time.Time
+}
+
+// errUnwanted ends a search that nobody waits for any more.
+var errUnwanted = errors.New("nobody waits for the actor")
+
+// route returns the way to an actor, a new one if need be; d.mu is held.
+func (d *Direct) route(key actorKey) (*route, error) {
+	if r := d.routes[key]; r != nil {
+		return r, nil
+	}
+	if len(d.routes) >= d.bounds.actors {
+		oldest := d.idle.Front()
+		if oldest == nil {
+			return nil, fmt.Errorf("%w: calls of %d actors are under way; wait for some of them first", ErrOverloaded, len(d.routes))
+		}
+		d.evict(oldest.Value.(*route))
+	}
+	r := &route{key: key}
+	d.routes[key] = r
+	d.park(r)
+	return r, nil
+}
+
+// evict forgets a route that is idle; d.mu is held.
+func (d *Direct) evict(r *route) {
+	d.idle.Remove(r.idle)
+	delete(d.routes, r.key)
+	if t := r.target; t != nil {
+		t.forgotten = true
+		_ = t.close() // it has no users
+	}
+}
+
+// park keeps the list of idle routes; d.mu is held. It follows every change of what makes a route busy.
+func (d *Direct) park(r *route) {
+	switch idle := r.calls == 0 && r.search == nil; {
+	case idle && r.idle == nil:
+		r.idle = d.idle.PushBack(r)
+	case !idle && r.idle != nil:
+		d.idle.Remove(r.idle)
+		r.idle = nil
+	}
+}
+
+// acquire returns where the actor runs, and counts the caller among its users. It waits while the actor is not up.
+func (d *Direct) acquire(ctx context.Context, r *route) (*target, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, ended(ctx)
+		}
+		d.mu.Lock()
+		if d.ctx.Err() != nil {
+			d.mu.Unlock()
+			return nil, ErrClosed
+		}
+		if t := r.target; t != nil {
+			t.users++
+			d.mu.Unlock()
+			return t, nil
+		}
+		if v := r.verdict; v != nil {
+			if r.search == nil && !time.Now().Before(v.next) {
+				d.start(r, true)
+			}
+			d.mu.Unlock()
+			return nil, v.err
+		}
+		s := r.search
+		if s == nil {
+			s = d.start(r, false)
+		}
+		s.waiters++
+		d.mu.Unlock()
+		if err := d.await(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// await waits for the end of a search. It returns nil when it is worth looking at the route again.
+func (d *Direct) await(ctx context.Context, s *search) error {
+	var err error
+	select {
+	case <-s.done:
+		if !errors.Is(s.err, errUnwanted) {
+			err = s.err
+		}
+	case <-d.ctx.Done():
+		err = ErrClosed
+	case <-ctx.Done():
+		err = ended(ctx)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.waiters--
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) && s.state != unknownState && s.state != corepb.ActorTableData_ALIVE {
+		err = fmt.Errorf("%w: still %s: %w", ErrActorUnavailable, s.state, err)
+	}
+	return err
+}
+
+// unknownState stands for a state that the GCS has not told yet.
+const unknownState = corepb.ActorTableData_ActorState(-1)
+
+// start begins a search; d.mu is held and d.ctx has not ended.
+func (d *Direct) start(r *route, recheck bool) *search {
+	s := &search{recheck: recheck, done: make(chan struct{}), state: unknownState}
+	r.search = s
+	d.park(r)
+	d.background.Go(func() {
+		t, err := d.locate(r.key, s)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		r.search = nil
+		d.park(r)
+		r.judge(err, d.bounds)
+		if t != nil {
+			r.target = t
+			d.background.Go(func() { d.keep(r, t) })
+		}
+		s.err = err
+		close(s.done)
+	})
+	return s
+}
+
+// judge draws the verdict from the outcome of a search.
+func (r *route) judge(err error, bounds directBounds) {
+	if !errors.Is(err, ErrUnreachable) {
+		r.verdict = nil
+		return
+	}
+	pause := bounds.recheck
+	if r.verdict != nil {
+		pause = min(2*r.verdict.pause, bounds.slowestRecheck)
+	}
+	r.verdict = &verdict{err: err, pause: pause, next: time.Now().Add(pause)}
+}
+
+// locate asks the GCS where the actor runs, until it is up, and connects to it.
+func (d *Direct) locate(key actorKey, s *search) (*target, error) {
+	var worker string
+	var since time.Time // when that worker was first seen to refuse a connection
+	for delay := firstPoll; ; delay = min(2*delay, slowestPoll) {
+		data, err := d.gcs.namedActor(d.ctx, key.namespace, key.name)
+		if err != nil {
+			return nil, d.orClosed(err)
+		}
+		d.mu.Lock()
+		s.state = data.GetState()
+		d.mu.Unlock()
+		switch data.GetState() {
+		case corepb.ActorTableData_DEAD:
+			return nil, fmt.Errorf("%w: %s", ErrActorDied, deathCause(data.GetDeathCause()))
+		case corepb.ActorTableData_ALIVE:
+			t, err := d.connect(data)
+			if !errors.Is(err, ErrUnreachable) {
+				return t, d.orClosed(err)
+			}
+			if id := string(data.GetAddress().GetWorkerId()); id != worker {
+				worker, since = id, time.Now()
+			}
+			if isTimeout(err) || s.recheck || time.Since(since) >= d.bounds.refused {
+				return nil, err
+			}
+		}
+		d.mu.Lock()
+		unwanted := s.waiters == 0
+		d.mu.Unlock()
+		if unwanted {
+			return nil, errUnwanted
+		}
+		if err := d.pause(d.ctx, delay); err != nil {
+			return nil, ErrClosed
+		}
+	}
+}
+
+func (d *Direct) orClosed(err error) error {
+	if err != nil && d.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return err
+}
+
+// connect makes a target of a live actor: checked, and with a connection that is up. ErrUnreachable says that there is
+// none to be had.
+func (d *Direct) connect(data *corepb.ActorTableData) (*target, error) {
+	class, err := d.classes.of(d.ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTarget(data, class)
+	if err != nil {
+		return nil, err
+	}
+	t.credentials = d.gcs.credentials
+	t.address = net.JoinHostPort(data.GetAddress().GetIpAddress(), strconv.Itoa(int(data.GetAddress().GetPort())))
+	if d.opts.AddressMap != nil {
+		t.address = d.opts.AddressMap(t.address)
+	}
+	select {
+	case d.dials <- struct{}{}:
+		defer func() { <-d.dials }()
+	case <-d.ctx.Done():
+		return nil, ErrClosed
+	}
+	if err := d.hosts.allow(t.address); err != nil {
+		return nil, err
+	}
+	err = t.connect(d.ctx, d.bounds.dial, d.opts.MaxMessage)
+	if d.ctx.Err() == nil {
+		d.hosts.report(t.address, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// release ends one use. The connection of a forgotten target closes with its last user.
+func (d *Direct) release(t *target) {
+	d.mu.Lock()
+	t.users--
+	last := t.forgotten && t.users == 0
+	d.mu.Unlock()
+	if last {
+		_ = t.close() // nothing is in flight on it
+	}
+}
+
+// forget drops a target that is not where the actor runs any more, so that the next call looks the actor up again.
+func (d *Direct) forget(r *route, t *target) {
+	d.mu.Lock()
+	last := false
+	if r.target == t {
+		r.target = nil
+		t.forgotten = true
+		last = t.users == 0
+	}
+	d.mu.Unlock()
+	if last {
+		_ = t.close()
+	}
+}
+
+// keep watches over a target for as long as its connection lives. When calls wait and nothing comes from there, or a
+// caller gave up, it asks the GCS whether the actor is still there; if not, the calls end, and the target is forgotten.
+//
+// The probes of the operating system end a connection to a host that is gone; they know nothing of a process that was
+// replaced while the way to it is silent, or of a middlebox that answers for it. Pings of gRPC would add little.
+func (d *Direct) keep(r *route, t *target) {
+	ticker := time.NewTicker(d.bounds.silence)
+	defer ticker.Stop()
+	var heard int64
+	var asked time.Time
+	pause := d.bounds.silence
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-t.doubted:
+			if d.pause(t.ctx, time.Until(asked.Add(doubtPause))) != nil {
+				return
+			}
+		case <-ticker.C:
+			d.mu.Lock()
+			waiting := t.users > 0
+			d.mu.Unlock()
+			before := heard
+			heard = t.heard.Load()
+			if !waiting || heard != before {
+				pause = d.bounds.silence
+				continue
+			}
+			if time.Since(asked) < pause {
+				continue
+			}
+			pause = min(2*pause, d.bounds.slowestAsk)
+		}
+		gone := d.gone(t)
+		asked = time.Now()
+		if gone != nil {
+			d.forget(r, t)
+			t.end(gone)
+			return
+		}
+	}
+}
+
+// doubtPause is the least time between two questions to the GCS about the same target.
+const doubtPause = time.Second
+
+// gone asks the GCS whether the actor still runs where t is. It returns why not; nil also when the GCS does not know.
+func (d *Direct) gone(t *target) error {
+	data, err := d.gcs.actor(t.ctx, t.data.GetActorId())
+	switch {
+	case errors.Is(err, ErrActorNotFound):
+		return fmt.Errorf("%w: the GCS does not know it any more", ErrActorUnavailable)
+	case err != nil:
+		return nil //nolint:nilerr // without an answer nothing is known against the target
+	case data.GetState() == corepb.ActorTableData_DEAD:
+		return fmt.Errorf("%w: the GCS reports its death: %s", ErrActorUnavailable, deathCause(data.GetDeathCause()))
+	case data.GetState() != corepb.ActorTableData_ALIVE:
+		return fmt.Errorf("%w: the GCS reports it as %s", ErrActorUnavailable, data.GetState())
+	case string(data.GetAddress().GetWorkerId()) != string(t.data.GetAddress().GetWorkerId()):
+		return fmt.Errorf("%w: the GCS reports another process for it", ErrActorUnavailable)
+	}
+	return nil
+}

@@ -1,0 +1,332 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// rayVersion is the one that the project is made for: everything has to work on it.
+const rayVersion = "2.60.0"
+
+// The names of the two actors that every way of calling is tried on: the same class, in Go and in Python.
+var subjects = []string{"subject-go", "subject-py"}
+
+// aCase is one call, and conformance is what each way of calling goes through, in order: the calls of a burst are all
+// made before any is waited for.
+type aCase struct {
+	Method string `json:"method"`
+	Args   []any  `json:"args"` // tagged
+	Want   any    `json:"want"` // tagged
+}
+
+func conformance() (cases []aCase, burst []aCase) {
+	add := func(list *[]aCase, method string, want any, args ...any) {
+		c := aCase{Method: method, Args: []any{}, Want: tagged(want)}
+		for _, a := range args {
+			c.Args = append(c.Args, tagged(a))
+		}
+		*list = append(*list, c)
+	}
+	add(&cases, "reset", nil)
+	for _, v := range []any{
+		nil, true, false, int64(0), int64(-1), int64(1) << 40, -(int64(1) << 62), 1.5, -0.25, "", "text \u00e4\u4e16",
+		[]byte{},
+		[]byte{0, 0xff},
+		[]any{},
+		[]any{nil, int64(1), []any{"two", []byte("three")}},
+		map[string]any{},
+		map[string]any{"a": map[string]any{"b": []any{1.5, nil}}, "c": []byte{1}},
+		[]byte(strings.Repeat("y", 64<<10)), strings.Repeat("z", 64<<10),
+	} {
+		add(&cases, "echo", v, v)
+	}
+	add(&cases, "size", int64(60_000), make([]byte, 60_000))
+	add(&cases, "make", []byte(strings.Repeat("x", 60_000)), 60_000)
+	add(&cases, "fail", failure{"RuntimeError", "for a reason"}, "for a reason")
+	add(&cases, "no_such_method", failure{Class: "no such method"})
+	sum := int64(0)
+	for i := range int64(60) {
+		sum += i
+		add(&burst, "add", sum, i)
+		add(&burst, "record", nil, i)
+	}
+	var all []any
+	for i := range int64(60) {
+		all = append(all, i)
+	}
+	add(&burst, "recorded", all)
+	return cases, burst
+}
+
+// failure is the expected exception.
+type failure struct{ Class, Text string }
+
+// tagged gives a value a form in JSON that keeps its type, the same in driver.py.
+func tagged(v any) any {
+	switch v := v.(type) {
+	case nil, bool:
+		return v
+	case int:
+		return map[string]any{"int": strconv.Itoa(v)}
+	case int64:
+		return map[string]any{"int": strconv.FormatInt(v, 10)}
+	case float64:
+		return map[string]any{"float": strconv.FormatFloat(v, 'g', -1, 64)}
+	case string:
+		return map[string]any{"str": v}
+	case []byte:
+		return map[string]any{"bytes": hex.EncodeToString(v)}
+	case []any:
+		items := make([]any, len(v))
+		for i, x := range v {
+			items[i] = tagged(x)
+		}
+		return map[string]any{"list": items}
+	case map[string]any:
+		var items []any
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			items = append(items, []any{k, tagged(v[k])})
+		}
+		return map[string]any{"dict": items}
+	case failure:
+		return map[string]any{"raised": v.Class, "text": v.Text}
+	default:
+		return fmt.Sprintf("a %T", v)
+	}
+}
+
+// outcomeOf is the tagged outcome of a call from Go.
+func outcomeOf(v any, err error) any {
+	task, raised := errors.AsType[*ray.TaskError](err)
+	switch {
+	case raised:
+		return tagged(failure{task.Class, task.Message})
+	case errors.Is(err, ray.ErrNoSuchMethod):
+		return tagged(failure{Class: "no such method"})
+	case err != nil:
+		return tagged(failure{"error", err.Error()})
+	default:
+		return tagged(v)
+	}
+}
+
+// values of the arguments, as a caller in Go has them.
+func untagged(v any) any {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	for tag, x := range m {
+		switch tag {
+		case "int":
+			n, _ := strconv.ParseInt(x.(string), 10, 64)
+			return n
+		case "float":
+			f, _ := strconv.ParseFloat(x.(string), 64)
+			return f
+		case "bytes":
+			b, _ := hex.DecodeString(x.(string))
+			return b
+		case "list":
+			items := []any{}
+			for _, item := range x.([]any) {
+				items = append(items, untagged(item))
+			}
+			return items
+		case "dict":
+			dict := map[string]any{}
+			items, _ := x.([]any)
+			for _, item := range items {
+				dict[item.([]any)[0].(string)] = untagged(item.([]any)[1])
+			}
+			return dict
+		default:
+			return x
+		}
+	}
+	return v
+}
+
+// judge compares what one way of calling gave with what was expected.
+func judge(t *testing.T, way string, cases []aCase, got []any) {
+	t.Helper()
+	if len(got) != len(cases) {
+		t.Errorf("%s: %d outcomes of %d calls", way, len(got), len(cases))
+		return
+	}
+	for i, c := range cases {
+		want, have := asJSON(t, c.Want), asJSON(t, got[i])
+		if w, ok := c.Want.(map[string]any); ok && w["raised"] != nil { // a text has more around it in some ways
+			h, _ := got[i].(map[string]any)
+			text, _ := h["text"].(string)
+			if h["raised"] == w["raised"] && strings.Contains(text, w["text"].(string)) {
+				continue
+			}
+		}
+		if want != have {
+			t.Errorf("%s: call %d, %s(%.60v): %.200s, not %.200s", way, i, c.Method, c.Args, have, want)
+		}
+	}
+}
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// subjectsOn creates the actors through a Go session, which is returned with a client of both paths.
+func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ray.Session, direct *ray.Direct) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	session, err := ray.Open(ctx, ray.Config{Address: head.ClientAddress(), Namespace: namespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	pkg, err := ray.BinaryPackage(raytest.BuildGo(t, "./worker/internal/testworker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := session.UploadPackage(ctx, pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goClass, err := session.GoClass(ctx, "Subject", []string{"echo", "add", "reset", "record", "recorded", "fail", "size", "make"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pyClass, err := session.PythonClass(ctx, "seedtest", "Subject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, class := range []*ray.ActorClass{goClass, pyClass} {
+		opts := ray.ActorOptions{Name: subjects[i], Detached: true}
+		if class == goClass {
+			opts.RuntimeEnv = ray.GoRuntimeEnv(uri)
+		}
+		h, err := session.CreateActor(ctx, class, opts, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := h.Call(ctx, "add", 0); err != nil || v != int64(0) {
+			t.Fatalf("%s: %v, %v", subjects[i], v, err)
+		}
+	}
+	gcs, err := ray.DialGCS(ctx, head.GCSAddress(), ray.GCSOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gcs.Close() })
+	direct, err = ray.NewDirect(gcs, ray.DirectOptions{})
+	if errors.Is(err, ray.ErrUnsupportedVersion) && gcs.RayVersion() != rayVersion {
+		return session, nil // direct calls are for the versions of which all is known
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = direct.Close(context.Background()) })
+	return session, direct
+}
+
+// conformanceFile writes the cases for driver.py.
+func conformanceFile(t *testing.T, namespace string) string {
+	t.Helper()
+	cases, burst := conformance()
+	content, err := json.Marshal(map[string]any{"namespace": namespace, "subjects": subjects, "cases": cases, "burst": burst})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "conformance.json")
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// conformsInGo goes through the cases in two ways that are ours.
+func conformsInGo(t *testing.T, session *ray.Session, direct *ray.Direct, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cases, burst := conformance()
+	for _, name := range subjects {
+		handle, err := session.GetActor(ctx, name, namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bySession := func(c aCase) func() any {
+			ref, err := handle.Submit(ctx, c.Method, argsOf(c)...)
+			if err != nil {
+				return func() any { return outcomeOf(nil, err) }
+			}
+			return func() any { return outcomeOf(session.Get(ctx, ref)) }
+		}
+		directly := func(c aCase) func() any {
+			v, err := direct.Call(ctx, namespace, name, c.Method, argsOf(c)...)
+			return func() any { return outcomeOf(v, err) }
+		}
+		ways := map[string]func(aCase) func() any{"session": bySession}
+		if direct != nil {
+			ways["direct"] = directly
+		}
+		for way, call := range ways {
+			var got []any
+			for _, c := range cases {
+				got = append(got, call(c)())
+			}
+			judge(t, way+", "+name, cases, got)
+			var waiting []func() any
+			for _, c := range burst {
+				waiting = append(waiting, call(c))
+			}
+			got = nil
+			for _, wait := range waiting {
+				got = append(got, wait())
+			}
+			judge(t, way+", "+name, burst, got)
+		}
+	}
+}
+
+func argsOf(c aCase) []any {
+	var args []any
+	for _, a := range c.Args {
+		args = append(args, untagged(a))
+	}
+	return args
+}
+
+// conforms judges what a driver in Python found.
+func (f findings) conforms(way string) {
+	f.t.Helper()
+	cases, burst := conformance()
+	for _, name := range subjects {
+		var got struct{ Cases, Burst []any }
+		if err := json.Unmarshal(f.values["conformance "+name], &got); err != nil {
+			f.t.Errorf("%s, %s: %v", way, name, err)
+			continue
+		}
+		judge(f.t, way+", "+name, cases, got.Cases)
+		judge(f.t, way+", "+name, burst, got.Burst)
+	}
+}
