@@ -101,6 +101,17 @@ func TestChecksEndOnlyWhatIsTheirs(t *testing.T) {
 	org := running(t, conn, oneOrgan(), organism.Options{})
 	before := ids(t, conn, namespace)
 	pass(t, bench, named(t, "bootstrap"))
+	eventually(t, 60*time.Second, "the checks' actors reserve nothing beside an organism's 0.5 CPU", func() error {
+		total, err := clientOf(t, conn).Session().ClusterResources(t.Context())
+		if err != nil {
+			return err
+		}
+		free, err := clientOf(t, conn).Session().AvailableResources(t.Context())
+		if err == nil && free["CPU"] < total["CPU"]-0.501 {
+			err = errorf("%g of %g CPU are free", free["CPU"], total["CPU"])
+		}
+		return err
+	})
 	closeBench(t, bench)
 	if now := ids(t, conn, namespace); !maps.Equal(now, before) {
 		t.Errorf("actors before the checks ended: %v; after: %v", before, now)

@@ -355,12 +355,16 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	defer cancel()
 	env := ray.GoRuntimeEnv(uri)
 	env.EnvVars = map[string]string{envProgram: uri, envSpec: spec.hash}
+	cpus := actorCPUs
+	if k.organism.opts.NoCPU {
+		cpus = 0
+	}
 	handle, err := k.client().Session().CreateActor(ctx, class, ray.ActorOptions{
 		Name:        spec.name,
 		Namespace:   k.namespace,
 		Detached:    true,
 		MaxRestarts: maxRestartsForEver,
-		NumCPUs:     actorCPUs,
+		NumCPUs:     cpus,
 		RuntimeEnv:  env,
 	}, spec.args...)
 	if err != nil {

@@ -56,6 +56,8 @@ type Options struct {
 	TaskTimeout time.Duration
 	// CallTimeout bounds a question to an actor other than a task. Default 5 s.
 	CallTimeout time.Duration
+	// NoCPU makes actors that reserve no CPU, for trials on a cluster that is full. Otherwise each reserves 0.1.
+	NoCPU bool
 	// ReconcileInterval is the time between two looks at what runs. Default 5 s.
 	ReconcileInterval time.Duration
 	// ProbeInterval is the time between two rounds in which every actor is asked for an answer. Default 10 s.

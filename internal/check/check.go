@@ -3,7 +3,8 @@
 //
 // What they create they create in a namespace of their own, [Bench.Scratch], and at the end every actor there is ended.
 // Nothing in the configured namespace is created, adopted or ended: an organism that runs there, or starts there during
-// the checks, is not touched. There the checks only connect.
+// the checks, is not touched. There the checks only connect. Their actors reserve nothing, so that there is room for them
+// beside it; a task needs one free CPU for a moment.
 package check
 
 import (
@@ -27,6 +28,8 @@ const (
 	checkTimeout = 3 * time.Minute
 	// scratchPrefix begins the name of every namespace in which checks create actors.
 	scratchPrefix = "seedcore-check-"
+	// taskTimeout bounds a remote task: when it does not run, no CPU gets free.
+	taskTimeout = time.Minute
 	// lookAgain is the pause between two looks at something that has to settle.
 	lookAgain = 300 * time.Millisecond
 )
@@ -181,7 +184,7 @@ func (b *Bench) organism(ctx context.Context, start bool) (org *organism.Organis
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.org == nil {
-		b.org, err = organism.New(conn, b.Organism, organism.Options{Binary: b.Binary, Logger: b.Logger})
+		b.org, err = organism.New(conn, b.Organism, organism.Options{Binary: b.Binary, NoCPU: true, Logger: b.Logger})
 		if err != nil {
 			return nil, false, err
 		}

@@ -80,12 +80,21 @@ func remoteTask(ctx context.Context, b *Bench) (string, error) {
 }
 
 func runTask(ctx context.Context, session *ray.Session) error {
-	ref, err := session.Submit(ctx, healthy, "healthy")
+	limited, cancel := context.WithTimeout(ctx, taskTimeout)
+	defer cancel()
+	ref, err := session.Submit(limited, healthy, "healthy")
 	if err != nil {
 		return err
 	}
 	defer ref.Release()
-	v, err := session.Get(ctx, ref)
+	v, err := session.Get(limited, ref)
+	if errors.Is(err, context.DeadlineExceeded) {
+		free, freeErr := session.AvailableResources(ctx)
+		if freeErr != nil {
+			return errors.Join(err, freeErr)
+		}
+		return fmt.Errorf("the task, which needs one CPU, did not run; %g CPU are free: %w", free["CPU"], err)
+	}
 	if err != nil {
 		return err
 	}
