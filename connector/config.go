@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seedcore/seedcore/ray"
 )
 
 // Defaults of Config.
@@ -44,6 +46,10 @@ type Config struct {
 	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
 	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
 	FirstBackoff, SlowestBackoff time.Duration
+	// Credentials of the cluster, for all connections. Nil: plain text, no token.
+	Credentials *ray.Credentials
+	// Metrics takes measurements. Default: none are taken.
+	Metrics Metrics
 	// Logger takes one line a state change. Its handler may use the connector, except for waiting in it for Close. Default:
 	// discard.
 	Logger *slog.Logger
@@ -62,8 +68,8 @@ func (e *ConfigError) Error() string {
 }
 
 // FromEnv reads RAY_ADDRESS, RAY_HOST, RAY_PORT, SEEDCORE_RAY_CLIENT_PORT, RAY_NAMESPACE, SEEDCORE_NS and
-// SEEDCORE_DEFAULT_NAMESPACE. An empty variable counts as unset. All unusable ones are reported together, each as a
-// *ConfigError; one that has no effect beside the others is not looked into, and Warnings says so. It opens nothing.
+// SEEDCORE_DEFAULT_NAMESPACE, and what ray.CredentialsFromEnv reads. An empty variable counts as unset. All unusable ones are reported together, those of the
+// connector each as a *ConfigError; one that has no effect beside the others is not looked into, and Warnings says so. It opens nothing.
 func FromEnv() (Config, error) { return FromLookup(os.Getenv) }
 
 // FromLookup is FromEnv with another place to look variables up; get returns "" for what is not set.
@@ -85,6 +91,10 @@ func FromLookup(get func(string) string) (Config, error) {
 		}
 	}
 	if err != nil {
+		problems = append(problems, err)
+	}
+
+	if cfg.Credentials, err = ray.CredentialsFromEnv(get); err != nil {
 		problems = append(problems, err)
 	}
 
@@ -147,6 +157,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.HealthTimeout, DefaultHealthTimeout)
 	setDefault(&c.FirstBackoff, DefaultFirstBackoff)
 	setDefault(&c.SlowestBackoff, DefaultSlowestBackoff)
+	if c.Metrics == nil {
+		c.Metrics = noMetrics{}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -29,6 +29,8 @@ type Connector struct {
 	background sync.WaitGroup // what the owner started and waits for
 	path       path           // the owner's; Close takes it over
 
+	subscribers subscribers
+
 	mu         sync.Mutex // guards everything below; client is written by the owner alone
 	started    bool       // the owner runs
 	persistent bool       // the owner goes on after a failed attempt
@@ -38,7 +40,7 @@ type Connector struct {
 	attempt    *attempt      // the attempt under way, or else the next one
 	failure    string        // the kind of the newest failure to connect; empty after a success
 	told       string        // the kind that was logged last
-	untold     []change      // changes of state that are to be told
+	untold     []Event       // what is to be told
 	telling    bool          // a goroutine tells them
 	changed    chan struct{} // closed and replaced whenever info changes
 	ownerDone  chan struct{} // closed when the owner has returned
@@ -100,7 +102,7 @@ func (c *Connector) run() {
 // Once it has succeeded, the connection is kept up until Close, as Start does it.
 func (c *Connector) Connect(ctx context.Context) error {
 	c.mu.Lock()
-	if c.info.State.Answers() && !c.reset && c.client.Session().Err() == nil {
+	if c.info.Session.Answers && !c.reset && c.client.Session().Err() == nil {
 		c.mu.Unlock()
 		return nil
 	}
@@ -111,7 +113,7 @@ func (c *Connector) Connect(ctx context.Context) error {
 // and handles of the old session fail with ray.ErrStaleSession or ray.ErrSessionLost. Without a connection it is Connect.
 func (c *Connector) Reset(ctx context.Context) error {
 	c.mu.Lock()
-	c.reset = c.info.State.Answers() || c.info.State == StateReconnecting
+	c.reset = c.info.SessionID != ""
 	return c.await(ctx)
 }
 
@@ -171,13 +173,13 @@ func (c *Connector) Client() (*ray.Client, error) {
 func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client, uint64, error) {
 	for {
 		c.mu.Lock()
-		client, epoch, state, changed := c.client, c.info.Epoch, c.info.State, c.changed
+		client, info, changed := c.client, c.info, c.changed
 		c.mu.Unlock()
 		switch {
-		case state.ends():
+		case info.State.ends():
 			return nil, 0, ErrClosed
-		case epoch > after && state.Answers():
-			return client, epoch, nil
+		case info.Epoch > after && info.Session.Answers:
+			return client, info.Epoch, nil
 		}
 		select {
 		case <-changed:

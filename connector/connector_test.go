@@ -311,9 +311,9 @@ func TestASilentSessionIsNoticedAndResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.Stall()
-	info := waitState(t, conn, 20*time.Second, connector.StateReconnecting)
-	if info.LastError == "" {
-		t.Error("no cause is given")
+	info := waitState(t, conn, 20*time.Second, connector.StateDegraded)
+	if info.LastError == "" || info.Session.Answers || !info.GCS.Answers {
+		t.Errorf("%+v", info)
 	}
 	// The other link lives, and so do direct calls and what is known of them.
 	client, err := conn.Client()

@@ -31,8 +31,10 @@ type Info struct {
 	// way is looked for. Both are empty without a session.
 	Direct   bool   `json:"direct"`
 	NoDirect string `json:"no_direct,omitempty"`
-	// LastError is the newest failure, kept until a connection is up again.
+	// LastError is the newest failure, kept until both links are well again, and NextStep what to do about one that kept us
+	// from connecting.
 	LastError string `json:"last_error,omitempty"`
+	NextStep  string `json:"next_step,omitempty"`
 	// Attempts counts the tries to connect since the last session.
 	Attempts int `json:"attempts"`
 }

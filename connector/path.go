@@ -27,7 +27,7 @@ var errOtherCluster = errors.New("connector: another cluster than the session's"
 func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.HealthTimeout)
 	defer cancel()
-	gcs, err := ray.DialGCS(ctx, address, ray.GCSOptions{})
+	gcs, err := ray.DialGCS(ctx, address, ray.GCSOptions{Credentials: c.cfg.Credentials})
 	if err != nil {
 		return path{address: address, reason: err}
 	}

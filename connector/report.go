@@ -2,20 +2,38 @@ package connector
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"time"
-
-	"github.com/seedcore/seedcore/ray"
 )
 
-// change is a change of state that is to be told.
-type change struct {
-	from  State
-	info  Info // from then on
+// Event is a change of the connection: of its state, or of which link answers.
+type Event struct {
+	// From and To are the states before and after; they are the same when one link took the other's place.
+	From State `json:"from"`
+	To   State `json:"to"`
+	// Info is what was known right after the change. Its LastError is the cause.
+	Info Info `json:"info"`
+
 	level slog.Level
 }
+
+// Metrics takes measurements. Its methods are called with no lock held, one at a time for each of them, and have to be
+// quick: the connection waits for them.
+type Metrics interface {
+	// Changed is called for every Event, in order.
+	Changed(Event)
+	// Attempted is called after every try to connect. The outcome is "ok" or the Kind of the Problem.
+	Attempted(outcome string, took time.Duration)
+	// Checked is called after every check of a link, "session" or "gcs".
+	Checked(link string, ok bool, took time.Duration)
+}
+
+// noMetrics is what is used without Config.Metrics.
+type noMetrics struct{}
+
+func (noMetrics) Changed(Event)                       {}
+func (noMetrics) Attempted(string, time.Duration)     {}
+func (noMetrics) Checked(string, bool, time.Duration) {}
 
 // set changes the information; c.mu is held, and released by unlock. From closing there is only one way: whatever else
 // the owner had been about to say is left unsaid, and set returns false.
@@ -26,9 +44,12 @@ func (c *Connector) set(alter func(*Info)) bool {
 	if before.State.ends() && after.State != StateClosed {
 		return false
 	}
-	if after.State != before.State {
+	moved := after.State != before.State
+	if moved {
 		after.Since = time.Now()
-		c.untold = append(c.untold, change{before.State, after, c.level(before.State, after)})
+	}
+	if moved || after.Session.Answers != before.Session.Answers || after.GCS.Answers != before.GCS.Answers {
+		c.untold = append(c.untold, Event{From: before.State, To: after.State, Info: after, level: c.level(before, after)})
 	}
 	c.info = after
 	close(c.changed)
@@ -36,26 +57,27 @@ func (c *Connector) set(alter func(*Info)) bool {
 	return true
 }
 
-// level is how much a change of state matters; c.mu is held. Attempts that go on failing for the same reason are told
-// once. A change that the table does not have is a defect of this package.
-func (c *Connector) level(was State, i Info) slog.Level {
+// level is how much a change matters; c.mu is held. Attempts that go on failing for the same reason are told once. A
+// change that the table does not have is a defect of this package.
+func (c *Connector) level(was, i Info) slog.Level {
 	level := slog.LevelInfo
 	switch {
-	case !slices.Contains(transitions[was], i.State):
+	case was.State != i.State && !was.State.CanBecome(i.State):
 		level = slog.LevelError
 	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && c.failure == c.told:
 		level = slog.LevelDebug
-	case was.Answers() && !i.State.Answers() && i.State != StateClosing, i.State == StateDisconnected:
+	case i.State.ends():
+	case was.Session.Answers && !i.Session.Answers, was.GCS.Answers && !i.GCS.Answers, i.State == StateDisconnected:
 		level = slog.LevelWarn
 	}
-	if i.State == StateDisconnected || i.State.Answers() {
+	if i.State == StateDisconnected || i.Session.Answers {
 		c.told = c.failure
 	}
 	return level
 }
 
 // unlock releases c.mu and then tells what changed meanwhile: in order, each once, and with no lock held, so that whoever
-// is told may use the connector. While one goroutine tells, another leaves its changes to it. There are never more than a
+// is told may use the connector. While one goroutine tells, another leaves its events to it. There are never more than a
 // few: the owner, which makes them, comes through here after each.
 func (c *Connector) unlock() {
 	if !c.telling {
@@ -72,25 +94,17 @@ func (c *Connector) unlock() {
 	c.mu.Unlock()
 }
 
-// tell is the one place where a change of state leaves the package.
-func (c *Connector) tell(x change) {
-	attrs := []any{"state", x.info.State, "was", x.from, "epoch", x.info.Epoch, "address", x.info.Address}
-	if x.info.LastError != "" {
-		attrs = append(attrs, "cause", x.info.LastError)
+// tell is the one place where a change leaves the package: as a log line, a measurement, and an event.
+func (c *Connector) tell(e Event) {
+	i := e.Info
+	attrs := []any{"state", i.State, "was", e.From, "epoch", i.Epoch, "address", i.Address, "session", i.Session.Answers, "gcs", i.GCS.Answers}
+	if i.LastError != "" {
+		attrs = append(attrs, "cause", i.LastError)
 	}
-	c.log.Log(context.Background(), x.level, "ray connection", attrs...)
-}
-
-// failureKinds are the reasons for which an attempt fails that call for different things to be done.
-var failureKinds = []error{ray.ErrNoClientServer, context.DeadlineExceeded}
-
-// failureKind reduces an error of an attempt to its kind. The texts of network errors differ from one time to the next,
-// by local ports and by the moment at which a connection broke, and say the same.
-func failureKind(err error) string {
-	for _, kind := range failureKinds {
-		if errors.Is(err, kind) {
-			return kind.Error()
-		}
+	if i.NextStep != "" {
+		attrs = append(attrs, "next_step", i.NextStep)
 	}
-	return err.Error()
+	c.log.Log(context.Background(), e.level, "ray connection", attrs...)
+	c.cfg.Metrics.Changed(e)
+	c.subscribers.publish(e)
 }

@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -78,6 +77,7 @@ func (c *Connector) backoff(failures int) time.Duration {
 func (c *Connector) connect() error {
 	c.mu.Lock()
 	c.reset = false
+	epoch := c.info.Epoch + 1
 	goOn := c.set(func(i *Info) {
 		i.State = StateConnecting
 		i.Attempts++
@@ -87,28 +87,34 @@ func (c *Connector) connect() error {
 		return ErrClosed
 	}
 	old := c.path
-	client, next, info, err := c.open()
+	start := time.Now()
+	client, next, info, err := c.open(epoch)
+	outcome, failed := "ok", (*ConnectError)(nil)
+	if err != nil {
+		failed = newConnectError(c.cfg.Address, err)
+		outcome = string(failed.Kind)
+	}
+	c.cfg.Metrics.Attempted(outcome, time.Since(start))
 	if client != nil && old.gcs != nil && old.gcs != next.gcs {
 		defer c.retirePath(old) // after the new client has taken its place
 	}
 
 	c.mu.Lock()
 	defer c.unlock()
-	if err != nil {
-		c.failure = failureKind(err)
-		err = fmt.Errorf("connector: connect to %s: %w", c.cfg.Address, err)
+	if failed != nil {
+		c.failure = failed.sameAs()
 		c.set(func(i *Info) {
 			i.State = StateDisconnected
 			i.Resolved = info.Resolved
-			i.LastError = err.Error()
+			i.LastError, i.NextStep = failed.Error(), failed.NextStep
 		})
-		c.settle(err)
-		return err
+		c.settle(failed)
+		return failed
 	}
 	c.client, c.path = client, next // also when Close was called meanwhile: it closes them
 	c.persistent, c.failure = true, ""
 	c.set(func(i *Info) {
-		info.State, info.Since, info.Epoch = stateOf(true, next.gcs == nil || next.proven), i.Since, i.Epoch+1
+		info.State, info.Since, info.Epoch = stateOf(true, next.gcs != nil, next.proven), i.Since, epoch
 		info.Address = i.Address
 		info.GCS = i.GCS
 		info.setPath(next)
@@ -116,18 +122,6 @@ func (c *Connector) connect() error {
 	})
 	c.settle(nil)
 	return nil
-}
-
-// stateOf draws the state from what the links do while there is a session.
-func stateOf(session, gcs bool) State {
-	switch {
-	case !session:
-		return StateReconnecting
-	case !gcs:
-		return StateDegraded
-	default:
-		return StateConnected
-	}
 }
 
 // settle gives everyone who waits for the current attempt its outcome; c.mu is held. Whoever asked before now is served
@@ -144,7 +138,7 @@ func (c *Connector) settle(err error) {
 
 // open opens a session and, where possible, the direct path. Each has a time of its own: a session is not lost for a slow
 // GCS, and a slow session leaves the GCS its time.
-func (c *Connector) open() (*ray.Client, path, Info, error) {
+func (c *Connector) open(epoch uint64) (*ray.Client, path, Info, error) {
 	info := Info{Namespace: c.cfg.Namespace}
 	where, err := c.cfg.resolve()
 	if err != nil {
@@ -154,7 +148,9 @@ func (c *Connector) open() (*ray.Client, path, Info, error) {
 	ctx, cancel := context.WithTimeout(c.owner, attemptTimeout)
 	defer cancel()
 	start := time.Now()
-	session, err := ray.Open(ctx, ray.Config{Address: where.session, Namespace: c.cfg.Namespace, Logger: c.log})
+	session, err := ray.Open(ctx, ray.Config{
+		Address: where.session, Namespace: c.cfg.Namespace, Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
+	})
 	if err != nil {
 		return nil, path{}, info, err
 	}
@@ -248,6 +244,10 @@ func (c *Connector) check() (gone bool) {
 	if c.owner.Err() != nil {
 		return false
 	}
+	c.cfg.Metrics.Checked("session", first.err == nil, first.latency)
+	if c.path.gcs != nil {
+		c.cfg.Metrics.Checked("gcs", gcs.err == nil, gcs.latency)
+	}
 	if session.Err() != nil {
 		c.lose(session.Err())
 		return true
@@ -264,7 +264,7 @@ func (c *Connector) check() (gone bool) {
 	defer c.unlock()
 	c.path.proven = c.path.proven || gcs.err == nil
 	c.set(func(i *Info) {
-		i.State = stateOf(first.err == nil, gcs.err == nil)
+		i.State = stateOf(first.err == nil, c.path.gcs != nil, gcs.err == nil)
 		i.Session.Answers, i.GCS.Answers = false, false
 		if first.err == nil {
 			i.Session.answered(first.latency)

@@ -274,7 +274,7 @@ func removeActors(t *testing.T, conn *connector.Connector) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	client, err := conn.Client()
-	if err != nil || !conn.Info().State.Answers() {
+	if err != nil || !conn.Info().Session.Answers {
 		return
 	}
 	actors, err := client.GCS().NamedActors(ctx, conn.Info().Namespace)

@@ -80,7 +80,7 @@ func (o *Organism) ExecuteOnAgent(ctx context.Context, agentID string, task Task
 	ctx, cancel := context.WithTimeout(ctx, o.opts.TaskTimeout)
 	defer cancel()
 	call := client.Call
-	if direct, _ := client.Direct(); direct != nil && !o.conn.Info().State.Answers() {
+	if direct, _ := client.Direct(); direct != nil && !o.conn.Info().Session.Answers {
 		call = direct.Call // the session is being renewed: the actors go on without it, and waiting for it helps nobody
 	}
 	v, err := call(ctx, namespace, agentID, "execute_task", task.plain())
@@ -102,7 +102,7 @@ func (o *Organism) link() (*ray.Client, string, error) {
 		return nil, "", notSent(fmt.Errorf("%w: %w", ErrNotReady, err))
 	}
 	info := o.conn.Info()
-	if direct, _ := client.Direct(); direct == nil && !info.State.Answers() {
+	if direct, _ := client.Direct(); direct == nil && !info.Session.Answers {
 		return nil, "", notSent(fmt.Errorf("%w: the connection is %s: %s", ErrNotReady, info.State, info.LastError))
 	}
 	return client, info.Namespace, nil

@@ -55,7 +55,7 @@ func (o *Organism) Health() Health {
 	case info.Epoch == 0: // the problem says that it was not started, or nothing was ever seen
 	case info.Epoch != h.Epoch:
 		problems = append(problems, "the organism is being brought up on a new session")
-	case !info.State.Answers():
+	case !info.Session.Answers:
 		text := "the connection is " + string(info.State)
 		if info.LastError != "" {
 			text += ": " + info.LastError

@@ -45,6 +45,14 @@ var (
 	ErrNoSession = errors.New("ray: there is no session")
 	// ErrNoClientServer means: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
+	// ErrUnresolvable, ErrNotListening, ErrNotRay, ErrOtherServer and ErrServerFull say more of ErrNoClientServer: the host
+	// name has no address; nothing accepts connections; what does is no gRPC server; it is another one; it is full, or
+	// silent for a reason that cannot be told from that.
+	ErrUnresolvable = errors.New("ray: the host name does not resolve")
+	ErrNotListening = errors.New("ray: nothing accepts connections at the address")
+	ErrNotRay       = errors.New("ray: what listens at the address does not speak gRPC")
+	ErrOtherServer  = errors.New("ray: a gRPC server of another kind is at the address")
+	ErrServerFull   = errors.New("ray: the Ray Client server is full or does not answer")
 	// ErrGCSUnavailable means: the cluster's control store does not answer.
 	ErrGCSUnavailable = errors.New("ray: the GCS does not answer")
 	// ErrClusterReplaced means: another cluster answers at the address than the one that was connected to.

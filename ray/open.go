@@ -152,21 +152,33 @@ func (s *Session) greet(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: no answer yet: %w", ErrNoClientServer, ctx.Err())
 	case bounded.Err() != nil:
-		return fmt.Errorf("%w: silence for %v; the server may have as many clients as it has threads for (RAY_CLIENT_SERVER_MAX_THREADS): close some, or restart it",
-			ErrNoClientServer, pingTimeout)
+		if err := absent(ctx, s.cfg.Address); err != nil {
+			return fmt.Errorf("%w: silence for %v: %w", ErrNoClientServer, pingTimeout, err)
+		}
+		return fmt.Errorf("%w: %w: silence for %v; the server may have as many clients as it has threads for (RAY_CLIENT_SERVER_MAX_THREADS): close some, or restart it",
+			ErrNoClientServer, ErrServerFull, pingTimeout)
 	}
 	switch status.Code(err) {
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return unauthenticated(s.cfg.Credentials, err)
 	case codes.Unimplemented:
-		return fmt.Errorf("%w: a gRPC server of another kind is there; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
-			ErrNoClientServer, err)
+		return fmt.Errorf("%w: %w; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
+			ErrNoClientServer, ErrOtherServer, err)
 	case codes.Unavailable:
-		if s.cfg.Credentials == nil && strings.Contains(err.Error(), "error reading server preface") {
-			return fmt.Errorf("%w: it accepts connections and says nothing in clear text; the cluster may want TLS (RAY_USE_TLS): %w", ErrNoClientServer, err)
+		cause := absent(ctx, s.cfg.Address)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: no answer yet: %w", ErrNoClientServer, ctx.Err())
+		case cause == nil && strings.Contains(err.Error(), "connection refused"):
+			cause = fmt.Errorf("%w a moment ago", ErrNotListening) // it does by now
+		case cause == nil:
+			cause = ErrNotRay
 		}
-		return fmt.Errorf("%w: check that the head node runs with a Ray Client server (ray start --head --ray-client-server-port=10001) and that the address is that port: %w",
-			ErrNoClientServer, err)
+		if s.cfg.Credentials == nil && strings.Contains(err.Error(), "error reading server preface") && !strings.Contains(err.Error(), "HTTP/1.1") {
+			return fmt.Errorf("%w: %w: it accepts connections and says nothing in clear text; the cluster may want TLS (RAY_USE_TLS): %w", ErrNoClientServer, cause, err)
+		}
+		return fmt.Errorf("%w: %w; check that the head node runs with a Ray Client server (ray start --head --ray-client-server-port=10001) and that the address is that port: %w",
+			ErrNoClientServer, cause, err)
 	}
 	return fmt.Errorf("%w: %w", ErrNoClientServer, err)
 }
@@ -224,7 +236,7 @@ func (s *Session) init(ctx context.Context) error {
 	switch {
 	case err == nil:
 	case status.Code(err) == codes.ResourceExhausted:
-		return fmt.Errorf("%w: it has no room for another client (RAY_CLIENT_SERVER_MAX_THREADS): %w", ErrNoClientServer, err)
+		return fmt.Errorf("%w: %w: it has no room for another client (RAY_CLIENT_SERVER_MAX_THREADS): %w", ErrNoClientServer, ErrServerFull, err)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: no process for the session yet: %w", ErrNoClientServer, err)
 	default:

@@ -85,7 +85,7 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 		return 0
 	}
 	info := c.conn.Info()
-	gauge(rayConnected, flag(info.State.Answers()))
+	gauge(rayConnected, flag(info.Session.Answers))
 	for _, state := range states {
 		gauge(rayState, flag(state == info.State), string(state))
 	}
@@ -110,7 +110,7 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Direct), "direct")
 		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Session), "session")
 	}
-	gauge(organismUp, flag(c.organism.Health().OK && info.State.Answers()))
+	gauge(organismUp, flag(c.organism.Health().OK && info.Session.Answers))
 	agents := 0
 	for _, organ := range c.organism.Config().Organs {
 		agents += organ.AgentCount

@@ -33,8 +33,8 @@ type readiness struct {
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	info, health := s.conn.Info(), s.organism.Health()
 	ready := readiness{
-		RayOK:      info.State.Answers(),
-		OrganismOK: info.State.Answers() && health.OK,
+		RayOK:      info.Session.Answers,
+		OrganismOK: info.Session.Answers && health.OK,
 		RayState:   info.State,
 		Epoch:      info.Epoch,
 		CheckedAt:  info.Session.LastHealthy,
@@ -84,7 +84,7 @@ func (s *Server) rayStatus(w http.ResponseWriter, r *http.Request) {
 	info := s.conn.Info()
 	report := rayReport{
 		RayConfigured: info.Address != connector.AddressAuto,
-		RayAvailable:  info.State.Answers(),
+		RayAvailable:  info.Session.Answers,
 		Config:        configText(info),
 		ClusterInfo:   map[string]string{"status": "not_connected"}, // Connection tells the state
 		Connection:    info,

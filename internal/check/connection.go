@@ -56,7 +56,7 @@ func connect(ctx context.Context, b *Bench) (string, error) {
 		return "", err
 	}
 	info := conn.Info()
-	if !info.State.Answers() {
+	if !info.Session.Answers {
 		return "", fmt.Errorf("the connection is %s: %s", info.State, info.LastError)
 	}
 	if info.Namespace != b.Connection.Namespace {

@@ -1,0 +1,188 @@
+package connector_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// clientServer is no Ray Client server but gives the answers of one that refuses.
+type clientServer struct {
+	raypb.UnimplementedRayletDriverServer
+	raypb.UnimplementedRayletDataStreamerServer
+	greeting, session error
+}
+
+func (s clientServer) ClusterInfo(context.Context, *raypb.ClusterInfoRequest) (*raypb.ClusterInfoResponse, error) {
+	return &raypb.ClusterInfoResponse{}, s.greeting
+}
+
+func (s clientServer) Datapath(grpc.BidiStreamingServer[raypb.DataRequest, raypb.DataResponse]) error {
+	return s.session
+}
+
+func (s clientServer) start(t *testing.T) string {
+	t.Helper()
+	server := grpc.NewServer()
+	raypb.RegisterRayletDriverServer(server, s)
+	raypb.RegisterRayletDataStreamerServer(server, s)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) })
+	t.Cleanup(func() {
+		server.Stop()
+		serving.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// Why there is no connection is told apart, with what to do about it.
+func TestEachProblemHasItsNextStep(t *testing.T) {
+	dashboard := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	t.Cleanup(dashboard.Close)
+	for name, c := range map[string]struct {
+		address string
+		kind    connector.Kind
+		cause   error
+		step    string
+	}{
+		"no such name": {"no-such-head.invalid:10001", connector.KindUnresolvable, ray.ErrUnresolvable, "RAY_ADDRESS"},
+		"no head":      {"127.0.0.1:" + freePort(t), connector.KindAbsent, ray.ErrNotListening, "ray start --head"},
+		"a web server": {dashboard.Listener.Addr().String(), connector.KindNotRay, ray.ErrNotRay, "10001"},
+		"the GCS":      {raytest.Head(t).GCSAddress(), connector.KindWrongServer, ray.ErrOtherServer, "GCS"},
+		"a token is wanted": {
+			clientServer{greeting: status.Error(codes.Unauthenticated, "token")}.start(t),
+			connector.KindUnauthenticated, ray.ErrUnauthenticated, "RAY_AUTH_TOKEN",
+		},
+		"no room": {
+			clientServer{session: status.Error(codes.ResourceExhausted, "full")}.start(t),
+			connector.KindFull, ray.ErrServerFull, "RAY_CLIENT_SERVER_MAX_THREADS",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, _ := newConnector(t, connector.Config{Address: "ray://" + c.address})
+			err := conn.Connect(deadline(t))
+			problem, ok := errors.AsType[*connector.ConnectError](err)
+			if !ok || problem.Kind != c.kind || !errors.Is(err, c.cause) || !strings.Contains(problem.NextStep, c.step) {
+				t.Fatalf("%+v, %v", problem, err)
+			}
+			if info := conn.Info(); info.NextStep != problem.NextStep || info.LastError != err.Error() {
+				t.Errorf("%+v", info)
+			}
+		})
+	}
+}
+
+// meter keeps what it is told.
+type meter struct {
+	mu       sync.Mutex // guards what follows
+	changes  []connector.Event
+	outcomes []string
+	at       []time.Time
+	checks   map[string]int
+}
+
+func (m *meter) Changed(e connector.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changes = append(m.changes, e)
+}
+
+func (m *meter) Attempted(outcome string, _ time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outcomes, m.at = append(m.outcomes, outcome), append(m.at, time.Now())
+}
+
+func (m *meter) Checked(link string, ok bool, _ time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.checks == nil {
+		m.checks = map[string]int{}
+	}
+	if ok {
+		m.checks[link]++
+	}
+}
+
+// The pauses grow to the slowest and no further, differ, and go on for ever.
+func TestAttemptsGoOnWithRandomPauses(t *testing.T) {
+	const first, slowest = time.Second, 8 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		var m meter
+		conn, _ := newConnector(t, connector.Config{
+			Address: "ray://127.0.0.1:1", FirstBackoff: first, SlowestBackoff: slowest, Metrics: &m,
+		})
+		conn.Start()
+		time.Sleep(10 * time.Minute)
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		// 600 s at 4 s on average.
+		if n := len(m.at); n < 100 || n > 250 {
+			t.Errorf("%d attempts in ten minutes", n)
+		}
+		short, long := 0, 0
+		for i := 1; i < len(m.at); i++ {
+			pause := m.at[i].Sub(m.at[i-1])
+			if limit := min(first<<min(i-1, 10), slowest) + 100*time.Millisecond; pause > limit {
+				t.Errorf("pause %d is %s, above %s", i, pause, limit)
+			}
+			if pause < slowest/2 {
+				short++
+			} else {
+				long++
+			}
+		}
+		if short < 20 || long < 20 {
+			t.Errorf("the pauses are not drawn from all of their range: %d short and %d long ones", short, long)
+		}
+		for _, outcome := range m.outcomes {
+			if outcome != string(connector.KindAbsent) {
+				t.Errorf("outcome %q", outcome)
+			}
+		}
+	})
+}
+
+func TestMeasurements(t *testing.T) {
+	var m meter
+	conn, _ := newConnector(t, connector.Config{
+		Address: "ray://" + raytest.Head(t).ClientAddress(), Namespace: raytest.Namespace(t), HealthInterval: 20 * time.Millisecond, Metrics: &m,
+	})
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.checks["session"] >= 2 && m.checks["gcs"] >= 2
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.outcomes) != 1 || m.outcomes[0] != "ok" || len(m.changes) < 2 || m.changes[1].To != connector.StateConnected {
+		t.Errorf("outcomes %v, changes %v", m.outcomes, m.changes)
+	}
+}
