@@ -151,6 +151,31 @@ func testPackageUpload(t *testing.T, s *ray.Session) {
 	if _, err := s.KVDel(ctx, "", uri); err != nil {
 		t.Error(err)
 	}
+	// Dropped by the cluster: the archive that was built before is sent again.
+	if _, err := s.UploadPackage(ctx, p); err != nil {
+		t.Error(err)
+	}
+	again, _, err := s.KVGet(ctx, "", uri)
+	if err != nil || !bytes.Equal(again, stored) {
+		t.Errorf("sent again, it has %d bytes instead of %d, %v", len(again), len(stored), err)
+	}
+	// Another program takes its place, and the file is needed again.
+	second := filepath.Join(t.TempDir(), "second")
+	if err := os.WriteFile(second, []byte("\x7fELF second"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := ray.BinaryPackage(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.UploadPackage(ctx, other); err != nil {
+		t.Error(err)
+	}
+	for _, dropped := range []string{uri, other.URI()} {
+		if _, err := s.KVDel(ctx, "", dropped); err != nil {
+			t.Error(err)
+		}
+	}
 	if _, err := s.UploadPackage(ctx, p); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is gone: %v", err)
 	}
