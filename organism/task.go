@@ -32,7 +32,7 @@ func (t Task) Type() (string, error) {
 				return value, nil
 			}
 		default:
-			return "", fmt.Errorf("%w: %s is a %T; give a string", ErrTask, key, value)
+			return "", fmt.Errorf("%w: %s is %.40v; give a string", ErrTask, key, value)
 		}
 	}
 	return "", nil
@@ -61,7 +61,7 @@ func (t Task) number(key string, absent float64) (float64, error) {
 	}
 	number, ok := toFloat(value)
 	if !ok || math.IsNaN(number) || math.IsInf(number, 0) {
-		return 0, fmt.Errorf("%w: %s is %.40v (%T); give a finite number", ErrTask, key, value, value)
+		return 0, fmt.Errorf("%w: %s is %.40v; give a finite number", ErrTask, key, value)
 	}
 	return number, nil
 }

@@ -15,12 +15,8 @@ import (
 // requests apart from failures of ours.
 const statusClientGone = 499
 
-var (
-	// errAgentMissing: an agent that is configured does not run. That is the organism's trouble, not the client's.
-	errAgentMissing = errors.New("server: an agent of this organ does not run")
-	// errResult: the task ran, and what it returned has no JSON form.
-	errResult = errors.New("server: the result has no JSON form")
-)
+// errResult: the task ran, and what it returned has no JSON form.
+var errResult = errors.New("server: the result has no JSON form")
 
 // statuses is the one table that turns a failure into a status code: the first line counts whose cause is in the chain
 // of the error. What no line names is a defect or something new, 500, and is logged.
@@ -38,10 +34,8 @@ var statuses = []struct {
 	// The agent did what it could: it returned something that cannot travel.
 	{cause: ray.ErrUnsupportedValue, status: http.StatusInternalServerError},
 
-	// The organism is not what it is configured to be.
-	{cause: errAgentMissing, status: http.StatusServiceUnavailable},
-
-	// What the request names is not there, or is something else.
+	// What the request names is not there, or is something else. An agent that is configured and does not run is
+	// ray.ErrActorUnavailable: that is the organism's trouble, not the client's.
 	{cause: organism.ErrUnknownOrgan, status: http.StatusNotFound},
 	{cause: ray.ErrActorNotFound, status: http.StatusNotFound},
 	{cause: ray.ErrNoSuchMethod, status: http.StatusNotFound},

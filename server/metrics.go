@@ -59,6 +59,8 @@ var (
 	rayDirect        = prometheus.NewDesc("seedcore_ray_direct_calls", "1 while actors are called directly, 0 while through the session. No series without a session.", nil, nil)
 	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors by the path they took, since the session or its direct path was renewed.", []string{"path"}, nil)
 	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured was seen to run; 0 while something does not, or while that cannot be seen.", nil, nil)
+	organismKilled   = prometheus.NewDesc("seedcore_organism_actors_killed_total", "Actors that were ended since they did not answer.", nil, nil)
+	organismOutdated = prometheus.NewDesc("seedcore_organism_actors_outdated", "Actors that run and were made by another program or configuration, when last looked.", nil, nil)
 	organismExpected = prometheus.NewDesc("seedcore_organism_expected", "Organs and agents that are configured.", []string{"kind"}, nil)
 )
 
@@ -110,7 +112,12 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Direct), "direct")
 		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Session), "session")
 	}
-	gauge(organismUp, flag(c.organism.Health().OK && info.Session.Answers))
+	health := c.organism.Health()
+	gauge(organismUp, flag(health.OK && info.Session.Answers))
+	ch <- prometheus.MustNewConstMetric(organismKilled, prometheus.CounterValue, float64(health.Killed))
+	if !health.Observed.IsZero() {
+		gauge(organismOutdated, float64(len(health.Outdated)))
+	}
 	agents := 0
 	for _, organ := range c.organism.Config().Organs {
 		agents += organ.AgentCount

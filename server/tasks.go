@@ -61,9 +61,6 @@ func (s *Server) executeInOrgan(w http.ResponseWriter, r *http.Request, organID 
 	if organID == "" {
 		organID = e.OrganID // the one that was chosen
 	}
-	if errors.Is(err, ray.ErrActorNotFound) {
-		err = fmt.Errorf("%w: %w", errAgentMissing, err)
-	}
 	if err != nil {
 		refuse(err)
 		return
