@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -12,24 +13,79 @@ import (
 // actor. Either may be missing: calls then take the other path or fail with its error, with ErrNoSession if that one is
 // missing too. It owns neither: whoever opened them closes them. It is safe for concurrent use.
 type Client struct {
-	session   *Session
-	gcs       *GCS
-	direct    *Direct
-	noDirect  error // why direct is nil
+	*paths
+	mode DirectMode
+}
+
+// paths is what a Client shares with those that WithDirect makes of it.
+type paths struct {
+	session  *Session
+	gcs      *GCS
+	direct   *Direct
+	noDirect error // why direct is nil
+
 	viaDirect atomic.Int64
-	viaProxy  atomic.Int64
+	detours   [len(detours)]atomic.Int64
 
 	mu      sync.Mutex // guards handles
 	handles map[actorKey]*ActorHandle
 }
 
+// DirectMode says whether calls of named actors are made directly.
+type DirectMode int8
+
+// The modes of Client.WithDirect.
+const (
+	// DirectAuto makes calls directly where that is possible, else through the session.
+	DirectAuto DirectMode = iota
+	// DirectOff makes all calls through the session.
+	DirectOff
+	// DirectRequire makes all calls directly: what cannot go that way fails, unsent.
+	DirectRequire
+)
+
+func (m DirectMode) String() string {
+	switch m {
+	case DirectOff:
+		return "off"
+	case DirectRequire:
+		return "require"
+	default:
+		return "auto"
+	}
+}
+
+// Detour is a reason why a call went through the session.
+type Detour string
+
+// The reasons of PathStats.Detours.
+const (
+	// DetourOff means: DirectOff was asked for.
+	DetourOff Detour = "off"
+	// DetourNoPath means: there is no direct path; Client.Direct says why.
+	DetourNoPath Detour = "no_path"
+	// DetourUnreachable means: the actor's process accepts no connection from here (ErrUnreachable).
+	DetourUnreachable Detour = "unreachable"
+	// DetourGCS means: the actor could not be looked up (ErrGCSUnavailable, ErrClusterReplaced).
+	DetourGCS Detour = "gcs"
+	// DetourValue means: an argument, or the actor's class, is nothing for direct calls (ErrUnsupportedValue).
+	DetourValue Detour = "value"
+)
+
+var detours = [...]Detour{DetourOff, DetourNoPath, DetourUnreachable, DetourGCS, DetourValue}
+
 // maxHandles bounds the handles that a client keeps.
 const maxHandles = 4096
 
-// NewClient makes a client of what there is: any of the three may be nil. noDirect says why there is no direct path.
+// NewClient makes a client of what there is, in mode DirectAuto: any of the three may be nil. noDirect says why there is
+// no direct path.
 func NewClient(session *Session, gcs *GCS, direct *Direct, noDirect error) *Client {
-	return &Client{session: session, gcs: gcs, direct: direct, noDirect: noDirect, handles: map[actorKey]*ActorHandle{}}
+	return &Client{paths: &paths{session: session, gcs: gcs, direct: direct, noDirect: noDirect, handles: map[actorKey]*ActorHandle{}}}
 }
+
+// WithDirect returns a client that makes calls as mode says. It shares everything else with c, the counts included: one
+// may be made for a single call.
+func (c *Client) WithDirect(mode DirectMode) *Client { return &Client{c.paths, mode} }
 
 // Session returns the Ray Client session; nil where there is none.
 func (c *Client) Session() *Session { return c.session }
@@ -44,42 +100,68 @@ func (c *Client) Direct() (*Direct, error) { return c.direct, c.noDirect }
 type PathStats struct {
 	Direct  int64 `json:"direct"`
 	Session int64 `json:"session"`
+	// Detours counts the calls through the session by reason. Every reason is there.
+	Detours map[Detour]int64 `json:"detours"`
 }
 
 // Paths returns how many calls took which path so far.
 func (c *Client) Paths() PathStats {
-	return PathStats{Direct: c.viaDirect.Load(), Session: c.viaProxy.Load()}
+	stats := PathStats{Direct: c.viaDirect.Load(), Detours: make(map[Detour]int64, len(detours))}
+	for i, why := range detours {
+		n := c.detours[i].Load()
+		stats.Session += n
+		stats.Detours[why] = n
+	}
+	return stats
 }
 
-// Call runs a method of a named actor: directly where possible, else through the session. The choice is made before
-// anything is sent; a call that may have been sent is never repeated on the other path. See Direct.Call and
+// Call runs a method of a named actor: directly or through the session, as the client's mode says. The choice is made
+// before anything is sent; a call that may have been sent is never repeated on the other path. See Direct.Call and
 // ActorHandle.Call for what comes back.
 func (c *Client) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
 	key := actorKey{namespace, name}
-	if c.direct != nil {
+	why := DetourOff
+	switch {
+	case c.mode == DirectOff:
+	case c.direct != nil:
 		v, err := c.direct.Call(ctx, namespace, name, method, args...)
-		if err == nil || c.session == nil || ctx.Err() != nil || !usesSession(err) {
+		if why = detourFor(err); why == "" || ctx.Err() != nil || c.session == nil || c.mode == DirectRequire {
 			c.viaDirect.Add(1)
 			return v, err
 		}
-	} else if c.session == nil {
-		err := ErrNoSession
+	case c.mode == DirectRequire:
+		err := ErrUnreachable
 		if c.noDirect != nil {
+			err = fmt.Errorf("%w: there is no direct path: %w", ErrUnreachable, c.noDirect)
+		}
+		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
+	default:
+		why = DetourNoPath
+	}
+	if c.session == nil {
+		err := ErrNoSession
+		if c.direct == nil && c.noDirect != nil {
 			err = fmt.Errorf("%w, and no direct path: %w", ErrNoSession, c.noDirect)
 		}
 		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
 	}
-	c.viaProxy.Add(1)
+	c.detours[slices.Index(detours[:], why)].Add(1)
 	return c.callBySession(ctx, key, method, args)
 }
 
-// usesSession tells whether a direct call failed, unsent, for a reason that the session does not have.
-func usesSession(err error) bool {
-	if SentOf(err) != SentNo {
-		return false
+// detourFor tells for which reason, that the session does not have, a direct call failed unsent; empty for others.
+func detourFor(err error) Detour {
+	switch {
+	case err == nil, SentOf(err) != SentNo:
+		return ""
+	case errors.Is(err, ErrUnreachable):
+		return DetourUnreachable
+	case errors.Is(err, ErrGCSUnavailable), errors.Is(err, ErrClusterReplaced):
+		return DetourGCS
+	case errors.Is(err, ErrUnsupportedValue):
+		return DetourValue
 	}
-	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnsupportedValue) || errors.Is(err, ErrUnsupportedVersion) ||
-		errors.Is(err, ErrClusterReplaced) || errors.Is(err, ErrGCSUnavailable)
+	return ""
 }
 
 // callBySession keeps the handle of an actor for the life of the session. A handle of an actor that died is dropped, since

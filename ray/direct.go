@@ -66,6 +66,9 @@ type directBounds struct {
 	dials int
 	// dial is how long a connection may take.
 	dial time.Duration
+	// lookup is how long a search waits for an answer of the GCS, and silentGCS for how long none is asked of it after
+	// that.
+	lookup, silentGCS time.Duration
 	// refused is how long a process that the GCS reports as alive may refuse connections, or calls as stale: the GCS
 	// learns of a death within a second or two.
 	refused time.Duration
@@ -81,7 +84,7 @@ type directBounds struct {
 }
 
 var defaultDirectBounds = directBounds{
-	actors: 4096, dials: 64, dial: 3 * time.Second, refused: 5 * time.Second, recheck: 5 * time.Second, slowestRecheck: time.Minute,
+	actors: 4096, dials: 64, dial: 3 * time.Second, lookup: 5 * time.Second, silentGCS: time.Second, refused: 5 * time.Second, recheck: 5 * time.Second, slowestRecheck: time.Minute,
 	silence: 5 * time.Second, slowestAsk: 30 * time.Second, abandon: 30 * time.Second,
 }
 
@@ -111,6 +114,7 @@ type Direct struct {
 	inFlight int
 	bytes    int64
 	routes   map[actorKey]*route
+	noGCS    *verdict   // set while the GCS does not answer
 	idle     *list.List // the routes without calls and search, the least recently used one first
 }
 

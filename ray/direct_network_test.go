@@ -45,6 +45,9 @@ func TestDirectNetworks(t *testing.T) {
 		"deadlines of callers":                          testDeadlinesOfCallers,
 		"what a worker refuses":                         testWhatAWorkerRefuses,
 		"a client without a session":                    testAClientWithoutASession,
+		"modes of a client":                             testModes,
+		"a GCS that is silent is remembered":            testASilentGCSIsRemembered,
+		"only the client port can be reached":           testOnlyTheClientPort,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, x) })
 	}
@@ -192,7 +195,7 @@ func testAFilteredAddressIsRemembered(t *testing.T, x directSetup) {
 		t.Errorf("an address that cannot be reached was dialled %d times by 52 calls", n)
 	}
 	client := ray.NewClient(x.session, x.gcs, x.direct, nil)
-	if _, err := client.Call(deadline(t), x.namespace, "counter", "get"); err != nil || client.Paths() != (ray.PathStats{Session: 1}) {
+	if _, err := client.Call(deadline(t), x.namespace, "counter", "get"); err != nil || client.Paths().Detours[ray.DetourUnreachable] != 1 {
 		t.Errorf("%v by %+v", err, client.Paths())
 	}
 }
@@ -450,18 +453,40 @@ func testWhatAWorkerRefuses(t *testing.T, x directSetup) {
 	}
 }
 
-func testAClientWithoutASession(t *testing.T, x directSetup) {
-	client := ray.NewClient(nil, x.gcs, x.direct, nil)
-	if _, err := client.Call(deadline(t), x.namespace, "counter", "get"); err != nil {
-		t.Error(err)
+func testASilentGCSIsRemembered(t *testing.T, x directSetup) {
+	var silent atomic.Bool
+	relay := &gcsRelay{ask: func(ctx context.Context, req *corepb.GetNamedActorInfoRequest) {
+		if silent.Load() {
+			<-ctx.Done()
+		}
+		req.Name = "counter"
+	}}
+	gcs := relayed(t, relay)
+	x = x.over(t, gcs, ray.DirectOptions{}, ray.DirectBounds{Lookup: 300 * time.Millisecond})
+	if _, err := x.call(deadline(t), "known", "get"); err != nil {
+		t.Fatal(err)
 	}
-	// What would go to a session is what the direct path says of it.
-	wantSent(t, second(client.Call(deadline(t), x.namespace, "counter", "incr", make(chan int))), ray.ErrUnsupportedValue, ray.SentNo)
-	reason := errors.New("not wanted")
-	_, err := ray.NewClient(nil, nil, nil, reason).Call(deadline(t), x.namespace, "counter", "get")
-	wantSent(t, err, ray.ErrNoSession, ray.SentNo)
-	wantSent(t, err, reason, ray.SentNo)
-	wantSent(t, second(ray.NewClient(nil, nil, nil, nil).Call(deadline(t), x.namespace, "counter", "get")), ray.ErrNoSession, ray.SentNo)
+	silent.Store(true)
+	client := ray.NewClient(x.session, gcs, x.direct, nil)
+	const calls = 50
+	for i := range calls {
+		name := "unknown " + strconv.Itoa(i)
+		wantSent(t, second(x.call(deadline(t), name, "get")), ray.ErrGCSUnavailable, ray.SentNo)
+		if _, err := x.call(deadline(t), "known", "get"); err != nil { // needs no GCS
+			t.Error(err)
+		}
+	}
+	if n := relay.named.Load(); n > calls/2 {
+		t.Errorf("a GCS that is silent was asked %d times for %d calls", n, calls)
+	}
+	if _, err := client.Call(deadline(t), x.namespace, "counter", "get"); err != nil || client.Paths().Detours[ray.DetourGCS] != 1 {
+		t.Errorf("%v by %+v", err, client.Paths())
+	}
+	silent.Store(false)
+	waitFor(t, "the GCS is asked again", func() bool {
+		_, err := x.call(deadline(t), "new", "get")
+		return err == nil
+	})
 }
 
 // Of a host that swallows connections, not every address is tried.

@@ -289,37 +289,6 @@ func TestDirectBounds(t *testing.T) {
 	}
 }
 
-func TestClientChoosesThePathBeforeSending(t *testing.T) {
-	x := directly(t, ray.DirectOptions{})
-	x.actor(t, "counter", 0)
-	ctx := deadline(t)
-	client := ray.NewClient(x.session, x.gcs, x.direct, nil)
-	if v, err := client.Call(ctx, x.namespace, "counter", "incr"); err != nil || v != int64(1) || client.Paths() != (ray.PathStats{Direct: 1}) {
-		t.Errorf("%v, %v by %+v", v, err, client.Paths())
-	}
-	// A ref travels through the session only.
-	ref, err := x.session.Put(ctx, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v, err := client.Call(ctx, x.namespace, "counter", "incr", ref); err != nil || v != int64(11) || client.Paths() != (ray.PathStats{Direct: 1, Session: 1}) {
-		t.Errorf("%v, %v by %+v", v, err, client.Paths())
-	}
-	// What the method raised is not tried again elsewhere.
-	if _, err := client.Call(ctx, x.namespace, "counter", "boom"); ray.SentOf(err) != ray.SentYes || client.Paths().Session != 1 {
-		t.Errorf("%v by %+v", err, client.Paths())
-	}
-	proxied := ray.NewClient(x.session, nil, nil, errors.New("not wanted"))
-	for want := range 2 {
-		if v, err := proxied.Call(ctx, x.namespace, "counter", "incr"); err != nil || v != int64(12+want) || proxied.Paths().Direct != 0 {
-			t.Errorf("%v, %v by %+v", v, err, proxied.Paths())
-		}
-	}
-	if _, err := proxied.Call(ctx, x.namespace, "nobody", "get"); !errors.Is(err, ray.ErrActorNotFound) || ray.SentOf(err) != ray.SentNo {
-		t.Error(err)
-	}
-}
-
 func TestGCSTellsWhatIsThere(t *testing.T) {
 	x := directly(t, ray.DirectOptions{})
 	x.actor(t, "counter", 0)

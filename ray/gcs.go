@@ -129,13 +129,13 @@ func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *
 		if cause := context.Cause(ctx); errors.Is(cause, errGCSTimeout) {
 			return fmt.Errorf("%w at %s: %w", ErrGCSUnavailable, g.address, cause)
 		}
-		return fmt.Errorf("no answer from the GCS at %s yet: %w", g.address, ended(ctx))
+		return fmt.Errorf("no answer yet: %w", ended(ctx))
 	}
 	return err
 }
 
 // errGCSTimeout: the bound of this package ended a call, not the caller's context.
-var errGCSTimeout = fmt.Errorf("silence for %v", DefaultGCSTimeout)
+var errGCSTimeout = errors.New("silence")
 
 // Address returns the address as it was dialled.
 func (g *GCS) Address() string { return g.address }

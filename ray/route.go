@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -29,7 +30,7 @@ type route struct {
 
 // search is one look for where an actor runs. It waits for an actor that is not up for as long as somebody waits for it.
 type search struct {
-	recheck bool          // of an actor that could not be reached; nobody waits for it
+	recheck bool          // of what could not be reached; nobody waits for it
 	done    chan struct{} // closed when the search is over
 
 	waiters int                              // guarded by Direct.mu
@@ -37,7 +38,7 @@ type search struct {
 	err     error                            // why nothing was found; set before done is closed
 }
 
-// verdict says that an actor cannot be reached, until it is tried again.
+// verdict says that an actor cannot be reached, or the GCS, until it is tried again.
 type verdict struct {
 	err   error
 	pause time.Duration
@@ -102,8 +103,9 @@ func (d *Direct) acquire(ctx context.Context, r *route) (*target, error) {
 			d.mu.Unlock()
 			return t, nil
 		}
-		if v := r.verdict; v != nil {
-			if r.search == nil && !time.Now().Before(v.next) {
+		if v := cmp.Or(r.verdict, d.noGCS); v != nil {
+			if now := time.Now(); r.search == nil && !now.Before(v.next) {
+				v.next = now.Add(v.pause) // one tries at a time
 				d.start(r, true)
 			}
 			d.mu.Unlock()
@@ -158,6 +160,7 @@ func (d *Direct) start(r *route, recheck bool) *search {
 		r.search = nil
 		d.park(r)
 		r.judge(err, d.bounds)
+		d.judgeGCS(err)
 		if t != nil {
 			r.target = t
 			d.background.Go(func() { d.keep(r, t) })
@@ -181,12 +184,23 @@ func (r *route) judge(err error, bounds directBounds) {
 	r.verdict = &verdict{err: err, pause: pause, next: time.Now().Add(pause)}
 }
 
+// judgeGCS remembers whether the GCS answers, so that not every actor costs a wait of its own; d.mu is held. Targets that
+// are known need no GCS.
+func (d *Direct) judgeGCS(err error) {
+	d.noGCS = nil
+	if errors.Is(err, ErrGCSUnavailable) {
+		d.noGCS = &verdict{err: err, pause: d.bounds.silentGCS, next: time.Now().Add(d.bounds.silentGCS)}
+	}
+}
+
 // locate asks the GCS where the actor runs, until it is up, and connects to it.
 func (d *Direct) locate(key actorKey, s *search) (*target, error) {
 	var worker string
 	var since time.Time // when that worker was first seen to refuse a connection
 	for delay := firstPoll; ; delay = min(2*delay, slowestPoll) {
-		data, err := d.gcs.namedActor(d.ctx, key.namespace, key.name)
+		ctx, cancel := context.WithTimeoutCause(d.ctx, d.bounds.lookup, errGCSTimeout)
+		data, err := d.gcs.namedActor(ctx, key.namespace, key.name)
+		cancel()
 		if err != nil {
 			return nil, d.orClosed(err)
 		}

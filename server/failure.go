@@ -51,6 +51,7 @@ var statuses = []struct {
 	{cause: ray.ErrClosed, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrSessionLost, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrStaleSession, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrNoSession, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrNoClientServer, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrGCSUnavailable, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrClusterReplaced, status: http.StatusServiceUnavailable},

@@ -57,7 +57,7 @@ var (
 	rayLastHealthy   = prometheus.NewDesc("seedcore_ray_last_healthy_timestamp_seconds", "When a link last answered.", []string{"link"}, nil)
 	rayHealthLatency = prometheus.NewDesc("seedcore_ray_health_check_latency_seconds", "Round trip of the last check of a link that was answered.", []string{"link"}, nil)
 	rayDirect        = prometheus.NewDesc("seedcore_ray_direct_calls", "1 while actors are called directly, 0 while through the session. No series without a session.", nil, nil)
-	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors by the path they took, since the session or its direct path was renewed.", []string{"path"}, nil)
+	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors by the path they took, and why those through the session did, since the session or its direct path was renewed.", []string{"path", "reason"}, nil)
 	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured was seen to run; 0 while something does not, or while that cannot be seen.", nil, nil)
 	organismKilled   = prometheus.NewDesc("seedcore_organism_actors_killed_total", "Actors that were ended since they did not answer.", nil, nil)
 	organismOutdated = prometheus.NewDesc("seedcore_organism_actors_outdated", "Actors that run and were made by another program or configuration, when last looked.", nil, nil)
@@ -109,8 +109,10 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if client, err := c.conn.Client(); err == nil {
 		paths := client.Paths()
-		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Direct), "direct")
-		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Session), "session")
+		ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(paths.Direct), "direct", "")
+		for why, n := range paths.Detours {
+			ch <- prometheus.MustNewConstMetric(rayCalls, prometheus.CounterValue, float64(n), "session", string(why))
+		}
 	}
 	health := c.organism.Health()
 	gauge(organismUp, flag(health.OK && info.Session.Answers))
