@@ -178,6 +178,9 @@ func NewDirectWith(gcs *GCS, opts DirectOptions, b DirectBounds) (*Direct, error
 	return newDirect(gcs, opts, bounds)
 }
 
+// DialTCP connects as direct calls do.
+var DialTCP = dialTCP
+
 // Hosts is the memory of hosts that swallow connections.
 type Hosts struct{ t hostTable }
 
