@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
 // Defaults of DirectOptions.
@@ -158,17 +156,18 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // Without a deadline Call waits for as long as the GCS reports the actor as alive, also for one that hangs.
 //
 // Arguments and the result are values of package doc "Values". Results above Ray's inline limit (100 KiB unless the
-// actor raised it) are ErrUnsupportedValue after the method ran.
+// actor raised it) are ErrUnsupportedValue after the method ran: Ray puts them into its object store, which a Direct does
+// not read. They are freed there, also when the caller gave up; the error says if that was not possible.
 func (d *Direct) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
 	target := actorKey{namespace, name}.method(method)
-	reply, sent, err := d.call(ctx, actorKey{namespace, name}, method, args)
+	x, sent, err := d.call(ctx, actorKey{namespace, name}, method, args)
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: sent, Err: err}
 	}
-	return decodeReply(target, reply)
+	return decodeReply(target, x.reply, x.kept)
 }
 
-func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any) (*corepb.PushTaskReply, Sent, error) {
+func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any) (*exchange, Sent, error) {
 	encoded, size, err := encodeArgs(args, d.opts.MaxMessage)
 	if err != nil {
 		return nil, SentNo, err
@@ -194,7 +193,7 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 			return nil, SentMaybe, ended(ctx)
 		case x.err == nil:
 			d.end(r, t, size)
-			return x.reply, SentYes, nil
+			return x, SentYes, nil
 		case x.sent != SentNo || !errors.Is(x.err, ErrActorUnavailable):
 			d.end(r, t, size)
 			return nil, x.sent, x.err

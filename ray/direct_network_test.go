@@ -43,6 +43,7 @@ func TestDirectNetworks(t *testing.T) {
 		"sizes":                                         testDirectSizes,
 		"deadlines of callers":                          testDeadlinesOfCallers,
 		"what a worker refuses":                         testWhatAWorkerRefuses,
+		"results in the object store are freed":         testResultsInTheObjectStore,
 		"a client without a session":                    testAClientWithoutASession,
 		"modes of a client":                             testModes,
 		"a GCS that is silent is remembered":            testASilentGCSIsRemembered,

@@ -42,7 +42,8 @@ func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error
 	return out, size, nil
 }
 
-func decodeReply(target string, reply *corepb.PushTaskReply) (any, error) {
+// decodeReply returns the result. kept says why one that is in the object store could not be freed there.
+func decodeReply(target string, reply *corepb.PushTaskReply, kept error) (any, error) {
 	if reply.GetWasCancelledBeforeRunning() {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: fmt.Errorf("%w before it ran", ErrTaskCancelled)}
 	}
@@ -51,7 +52,12 @@ func decodeReply(target string, reply *corepb.PushTaskReply) (any, error) {
 	}
 	result := reply.GetReturnObjects()[0]
 	if result.GetInPlasma() {
-		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: the result of %d bytes is above the actor's inline limit; raise RAY_max_direct_call_object_size in the actor's environment", ErrUnsupportedValue, result.GetSize())}
+		fate := "it was dropped"
+		if kept != nil {
+			fate = fmt.Sprintf("it stays in the object store (%v)", kept)
+		}
+		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: the result of %d bytes is above the actor's inline limit, and %s; raise RAY_max_direct_call_object_size in the actor's environment",
+			ErrUnsupportedValue, result.GetSize(), fate)}
 	}
 	if kind, err := strconv.Atoi(string(result.GetMetadata())); err == nil {
 		return nil, decodeFailure(target, kind, result.GetData())

@@ -259,12 +259,9 @@ func namedIn(actors []ActorInfo, namespace string) []ActorInfo {
 
 // Nodes lists the nodes that the GCS knows, dead ones included.
 func (g *GCS) Nodes(ctx context.Context) ([]NodeInfo, error) {
-	reply, err := g.nodes.GetAllNodeInfo(ctx, &corepb.GetAllNodeInfoRequest{})
+	reply, err := g.allNodes(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ray: list nodes: %w", err)
-	}
-	if err := gcsError(reply.GetStatus()); err != nil {
-		return nil, fmt.Errorf("ray: list nodes: %w", err)
+		return nil, err
 	}
 	nodes := make([]NodeInfo, 0, len(reply.GetNodeInfoList()))
 	for _, n := range reply.GetNodeInfoList() {
@@ -278,6 +275,17 @@ func (g *GCS) Nodes(ctx context.Context) ([]NodeInfo, error) {
 		})
 	}
 	return nodes, nil
+}
+
+func (g *GCS) allNodes(ctx context.Context) (*corepb.GetAllNodeInfoReply, error) {
+	reply, err := g.nodes.GetAllNodeInfo(ctx, &corepb.GetAllNodeInfoRequest{})
+	if err == nil {
+		err = gcsError(reply.GetStatus())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ray: list nodes: %w", err)
+	}
+	return reply, nil
 }
 
 // Close ends the connection. Calls in flight fail.

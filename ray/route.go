@@ -253,10 +253,7 @@ func (d *Direct) connect(data *corepb.ActorTableData) (*target, error) {
 		return nil, err
 	}
 	t.credentials = d.gcs.credentials
-	t.address = net.JoinHostPort(data.GetAddress().GetIpAddress(), strconv.Itoa(int(data.GetAddress().GetPort())))
-	if d.opts.AddressMap != nil {
-		t.address = d.opts.AddressMap(t.address)
-	}
+	t.address = d.dialled(net.JoinHostPort(data.GetAddress().GetIpAddress(), strconv.Itoa(int(data.GetAddress().GetPort()))))
 	select {
 	case d.dials <- struct{}{}:
 		defer func() { <-d.dials }()

@@ -218,6 +218,7 @@ type exchange struct {
 	reply *corepb.PushTaskReply
 	err   error // in the vocabulary of this package
 	sent  Sent  // of err
+	kept  error // why a result is still in the object store
 
 	left    atomic.Bool // the request was handed to the network
 	settled atomic.Bool // whoever sets it first: the answer came, or the caller gave up
@@ -241,6 +242,8 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 			if x.sent, moved, x.err = t.classify(x.err, x.left.Load()); moved {
 				d.forget(r, t)
 			}
+		} else if ids := stored(x.reply); len(ids) > 0 {
+			x.kept = d.free(t, ids)
 		}
 		if x.settled.Swap(true) {
 			x.giveUp.Stop()

@@ -3387,6 +3387,86 @@ func (x *AddWorkerInfoReply) GetStatus() *GcsStatus {
 	return nil
 }
 
+type FreeLocalObjectsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ObjectIds     [][]byte               `protobuf:"bytes,1,rep,name=object_ids,json=objectIds,proto3" json:"object_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeLocalObjectsRequest) Reset() {
+	*x = FreeLocalObjectsRequest{}
+	mi := &file_core_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeLocalObjectsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeLocalObjectsRequest) ProtoMessage() {}
+
+func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeLocalObjectsRequest.ProtoReflect.Descriptor instead.
+func (*FreeLocalObjectsRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *FreeLocalObjectsRequest) GetObjectIds() [][]byte {
+	if x != nil {
+		return x.ObjectIds
+	}
+	return nil
+}
+
+type FreeLocalObjectsReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreeLocalObjectsReply) Reset() {
+	*x = FreeLocalObjectsReply{}
+	mi := &file_core_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreeLocalObjectsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreeLocalObjectsReply) ProtoMessage() {}
+
+func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreeLocalObjectsReply.ProtoReflect.Descriptor instead.
+func (*FreeLocalObjectsReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{52}
+}
+
 type GetAllActorInfoRequest_Filters struct {
 	state         protoimpl.MessageState    `protogen:"open.v1"`
 	ActorId       []byte                    `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
@@ -3398,7 +3478,7 @@ type GetAllActorInfoRequest_Filters struct {
 
 func (x *GetAllActorInfoRequest_Filters) Reset() {
 	*x = GetAllActorInfoRequest_Filters{}
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3410,7 +3490,7 @@ func (x *GetAllActorInfoRequest_Filters) String() string {
 func (*GetAllActorInfoRequest_Filters) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3771,11 @@ const file_core_proto_rawDesc = "" +
 	"\vworker_data\x18\x01 \x01(\v2#.seedcore.wire.core.WorkerTableDataR\n" +
 	"workerData\"K\n" +
 	"\x12AddWorkerInfoReply\x125\n" +
-	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status*)\n" +
+	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\"8\n" +
+	"\x17FreeLocalObjectsRequest\x12\x1d\n" +
+	"\n" +
+	"object_ids\x18\x01 \x03(\fR\tobjectIds\"\x17\n" +
+	"\x15FreeLocalObjectsReply*)\n" +
 	"\bLanguage\x12\n" +
 	"\n" +
 	"\x06PYTHON\x10\x00\x12\b\n" +
@@ -3737,7 +3821,9 @@ const file_core_proto_rawDesc = "" +
 	"\x14InternalKVGcsService\x12a\n" +
 	"\rInternalKVGet\x12(.seedcore.wire.core.InternalKVGetRequest\x1a&.seedcore.wire.core.InternalKVGetReply2y\n" +
 	"\x14WorkerInfoGcsService\x12a\n" +
-	"\rAddWorkerInfo\x12(.seedcore.wire.core.AddWorkerInfoRequest\x1a&.seedcore.wire.core.AddWorkerInfoReplyB3Z1github.com/seedcore/seedcore/internal/wire/corepbb\x06proto3"
+	"\rAddWorkerInfo\x12(.seedcore.wire.core.AddWorkerInfoRequest\x1a&.seedcore.wire.core.AddWorkerInfoReply2\x80\x01\n" +
+	"\x12NodeManagerService\x12j\n" +
+	"\x10FreeLocalObjects\x12+.seedcore.wire.core.FreeLocalObjectsRequest\x1a).seedcore.wire.core.FreeLocalObjectsReplyB3Z1github.com/seedcore/seedcore/internal/wire/corepbb\x06proto3"
 
 var (
 	file_core_proto_rawDescOnce sync.Once
@@ -3752,7 +3838,7 @@ func file_core_proto_rawDescGZIP() []byte {
 }
 
 var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_core_proto_goTypes = []any{
 	(Language)(0),                          // 0: seedcore.wire.core.Language
 	(TaskType)(0),                          // 1: seedcore.wire.core.TaskType
@@ -3811,9 +3897,11 @@ var file_core_proto_goTypes = []any{
 	(*WorkerTableData)(nil),                // 54: seedcore.wire.core.WorkerTableData
 	(*AddWorkerInfoRequest)(nil),           // 55: seedcore.wire.core.AddWorkerInfoRequest
 	(*AddWorkerInfoReply)(nil),             // 56: seedcore.wire.core.AddWorkerInfoReply
-	(*GetAllActorInfoRequest_Filters)(nil), // 57: seedcore.wire.core.GetAllActorInfoRequest.Filters
-	nil,                                    // 58: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	nil,                                    // 59: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	(*FreeLocalObjectsRequest)(nil),        // 57: seedcore.wire.core.FreeLocalObjectsRequest
+	(*FreeLocalObjectsReply)(nil),          // 58: seedcore.wire.core.FreeLocalObjectsReply
+	(*GetAllActorInfoRequest_Filters)(nil), // 59: seedcore.wire.core.GetAllActorInfoRequest.Filters
+	nil,                                    // 60: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	nil,                                    // 61: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
 }
 var file_core_proto_depIdxs = []int32{
 	7,  // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
@@ -3845,19 +3933,19 @@ var file_core_proto_depIdxs = []int32{
 	38, // 26: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
 	37, // 27: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	38, // 28: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	57, // 29: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
+	59, // 29: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
 	37, // 30: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	38, // 31: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
 	37, // 32: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
 	37, // 33: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
 	5,  // 34: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	58, // 35: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	60, // 35: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
 	37, // 36: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	49, // 37: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
 	37, // 38: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
 	6,  // 39: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
 	2,  // 40: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
-	59, // 41: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	61, // 41: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
 	54, // 42: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
 	37, // 43: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	4,  // 44: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
@@ -3877,24 +3965,26 @@ var file_core_proto_depIdxs = []int32{
 	50, // 58: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
 	52, // 59: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
 	55, // 60: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
-	16, // 61: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
-	23, // 62: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
-	36, // 63: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
-	25, // 64: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
-	28, // 65: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
-	30, // 66: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
-	32, // 67: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
-	34, // 68: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
-	40, // 69: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
-	42, // 70: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
-	44, // 71: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
-	46, // 72: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
-	48, // 73: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
-	51, // 74: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
-	53, // 75: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
-	56, // 76: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
-	61, // [61:77] is the sub-list for method output_type
-	45, // [45:61] is the sub-list for method input_type
+	57, // 61: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
+	16, // 62: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
+	23, // 63: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
+	36, // 64: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
+	25, // 65: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
+	28, // 66: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
+	30, // 67: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
+	32, // 68: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
+	34, // 69: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
+	40, // 70: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
+	42, // 71: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
+	44, // 72: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
+	46, // 73: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
+	48, // 74: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
+	51, // 75: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
+	53, // 76: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
+	56, // 77: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
+	58, // 78: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
+	62, // [62:79] is the sub-list for method output_type
+	45, // [45:62] is the sub-list for method input_type
 	45, // [45:45] is the sub-list for extension type_name
 	45, // [45:45] is the sub-list for extension extendee
 	0,  // [0:45] is the sub-list for field type_name
@@ -3920,9 +4010,9 @@ func file_core_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_rawDesc), len(file_core_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
-			NumServices:   5,
+			NumServices:   6,
 		},
 		GoTypes:           file_core_proto_goTypes,
 		DependencyIndexes: file_core_proto_depIdxs,

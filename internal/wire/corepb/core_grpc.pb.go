@@ -957,3 +957,105 @@ var WorkerInfoGcsService_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "core.proto",
 }
+
+const (
+	NodeManagerService_FreeLocalObjects_FullMethodName = "/ray.rpc.NodeManagerService/FreeLocalObjects"
+)
+
+// NodeManagerServiceClient is the client API for NodeManagerService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+type NodeManagerServiceClient interface {
+	FreeLocalObjects(ctx context.Context, in *FreeLocalObjectsRequest, opts ...grpc.CallOption) (*FreeLocalObjectsReply, error)
+}
+
+type nodeManagerServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewNodeManagerServiceClient(cc grpc.ClientConnInterface) NodeManagerServiceClient {
+	return &nodeManagerServiceClient{cc}
+}
+
+func (c *nodeManagerServiceClient) FreeLocalObjects(ctx context.Context, in *FreeLocalObjectsRequest, opts ...grpc.CallOption) (*FreeLocalObjectsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FreeLocalObjectsReply)
+	err := c.cc.Invoke(ctx, NodeManagerService_FreeLocalObjects_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// NodeManagerServiceServer is the server API for NodeManagerService service.
+// All implementations must embed UnimplementedNodeManagerServiceServer
+// for forward compatibility.
+type NodeManagerServiceServer interface {
+	FreeLocalObjects(context.Context, *FreeLocalObjectsRequest) (*FreeLocalObjectsReply, error)
+	mustEmbedUnimplementedNodeManagerServiceServer()
+}
+
+// UnimplementedNodeManagerServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedNodeManagerServiceServer struct{}
+
+func (UnimplementedNodeManagerServiceServer) FreeLocalObjects(context.Context, *FreeLocalObjectsRequest) (*FreeLocalObjectsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method FreeLocalObjects not implemented")
+}
+func (UnimplementedNodeManagerServiceServer) mustEmbedUnimplementedNodeManagerServiceServer() {}
+func (UnimplementedNodeManagerServiceServer) testEmbeddedByValue()                            {}
+
+// UnsafeNodeManagerServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to NodeManagerServiceServer will
+// result in compilation errors.
+type UnsafeNodeManagerServiceServer interface {
+	mustEmbedUnimplementedNodeManagerServiceServer()
+}
+
+func RegisterNodeManagerServiceServer(s grpc.ServiceRegistrar, srv NodeManagerServiceServer) {
+	// If the following call panics, it indicates UnimplementedNodeManagerServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&NodeManagerService_ServiceDesc, srv)
+}
+
+func _NodeManagerService_FreeLocalObjects_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FreeLocalObjectsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeManagerServiceServer).FreeLocalObjects(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeManagerService_FreeLocalObjects_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeManagerServiceServer).FreeLocalObjects(ctx, req.(*FreeLocalObjectsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// NodeManagerService_ServiceDesc is the grpc.ServiceDesc for NodeManagerService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var NodeManagerService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "ray.rpc.NodeManagerService",
+	HandlerType: (*NodeManagerServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "FreeLocalObjects",
+			Handler:    _NodeManagerService_FreeLocalObjects_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "core.proto",
+}

@@ -189,3 +189,21 @@ class Values:
 
     def things(self):
         return {"pair": (1, "r"), "job": Job("n", [1]), "price": decimal.Decimal("19.90")}
+
+
+class Store:
+    """Results of any size, and what the object store of its node holds."""
+
+    def blob(self, size):
+        return bytes(size)
+
+    def slow_blob(self, size):
+        time.sleep(1)
+        return bytes(size)
+
+    def used(self):
+        from ray._private.internal_api import node_stats
+
+        node = ray.nodes()[0]
+        stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])
+        return stats.store_stats.object_store_bytes_used
