@@ -8,8 +8,6 @@ import (
 	"net"
 	"strconv"
 
-	"google.golang.org/grpc"
-
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
@@ -35,10 +33,9 @@ func (g *GCS) ActorLoad(ctx context.Context, info ActorInfo) (load ActorLoad, er
 	ctx, cancel := context.WithTimeout(ctx, DefaultGCSTimeout)
 	defer cancel()
 	address := net.JoinHostPort(info.IP, strconv.Itoa(info.Port))
-	secured, _ := g.credentials.DialOptions(address)
-	conn, err := grpc.NewClient("passthrough:///"+address, append(secured, grpc.WithDisableServiceConfig())...)
+	conn, err := visit(address, g.credentials)
 	if err != nil {
-		return ActorLoad{}, fmt.Errorf("ray: actor process at %s: %w", address, err)
+		return ActorLoad{}, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	reply, err := corepb.NewCoreWorkerServiceClient(conn).GetCoreWorkerStats(ctx, &corepb.GetCoreWorkerStatsRequest{IntendedWorkerId: worker})

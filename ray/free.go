@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
@@ -37,12 +35,9 @@ func (d *Direct) free(t *target, ids [][]byte) error {
 	if err != nil {
 		return err
 	}
-	address = d.dialled(address)
-	secured, _ := d.gcs.credentials.DialOptions(address)
-	conn, err := grpc.NewClient("passthrough:///"+address, append(secured,
-		grpc.WithContextDialer(dialTCP), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())...)
+	conn, err := visit(d.dialled(address), d.gcs.credentials)
 	if err != nil {
-		return fmt.Errorf("ray: address %q of the node's raylet: %w", address, err)
+		return err
 	}
 	defer func() { _ = conn.Close() }() // its only request has been answered
 	_, err = corepb.NewNodeManagerServiceClient(conn).FreeLocalObjects(ctx, &corepb.FreeLocalObjectsRequest{ObjectIds: ids})

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 // How long a silent peer may stay unnoticed by the operating system. It probes idle connections, and gives up when what
@@ -28,6 +30,17 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 		Control:         limitUnacknowledged,
 	}
 	return dialer.DialContext(ctx, "tcp", address)
+}
+
+// visit makes a connection to a process of the cluster for a question or two. Nothing is dialled before the first.
+func visit(address string, c *Credentials) (*grpc.ClientConn, error) {
+	secured, _ := c.DialOptions(address)
+	conn, err := grpc.NewClient("passthrough:///"+address, append(secured,
+		grpc.WithContextDialer(dialTCP), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())...)
+	if err != nil {
+		return nil, fmt.Errorf("ray: address %q of a process of the cluster: %w", address, err)
+	}
+	return conn, nil
 }
 
 // silentAddresses is how many addresses of a host have to swallow connections until the host is taken to be filtered.
