@@ -66,14 +66,14 @@ func (k *keeper) rayletLog(ctx context.Context, gcs *ray.GCS, nodeID string) (st
 		return "", nil
 	}
 	session := k.client().Session()
-	ref, err := session.SubmitWith(ctx, ray.TaskOptions{NoCPU: true, NodeIP: node.Address},
-		ray.Function{Module: "subprocess", Name: "check_output"},
+	refs, err := session.SubmitWith(ctx, ray.Function{Module: "subprocess", Name: "check_output"},
+		ray.TaskOptions{NumCPUs: new(0.0), SchedulingStrategy: ray.NodeAffinity{NodeID: node.ID}},
 		[]any{"tail", "-c", strconv.Itoa(rayletTailBytes), path.Join(node.SessionDir, "logs", "raylet.err")})
 	if err != nil {
 		return "", err
 	}
-	defer ref.Release()
-	v, err := session.Get(ctx, ref)
+	defer refs[0].Release()
+	v, err := session.Get(ctx, refs[0])
 	if err != nil {
 		return "", err
 	}

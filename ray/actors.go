@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
@@ -16,6 +18,7 @@ import (
 type ActorClass struct {
 	name   string
 	object *handle
+	code   []byte // the pickle of the object
 }
 
 // Name returns the name of the class.
@@ -23,101 +26,47 @@ func (c *ActorClass) Name() string { return c.name }
 
 // PythonClass makes the cluster import a class. One that it cannot import is a *TaskError.
 func (s *Session) PythonClass(ctx context.Context, module, name string) (*ActorClass, error) {
-	h, err := s.imported(ctx, module+"."+name, module, name)
+	return s.Class(ctx, Function{Module: module, Name: name})
+}
+
+// Class is PythonClass for a class that is named as Function names functions, or that its Source defines.
+func (s *Session) Class(ctx context.Context, class Function) (*ActorClass, error) {
+	if err := class.check(); err != nil {
+		return nil, &CallError{Target: class.String(), Sent: SentNo, Err: err}
+	}
+	return s.class(ctx, class.String(), class.Name, class.code())
+}
+
+func (s *Session) class(ctx context.Context, target, name string, code any) (*ActorClass, error) {
+	data, err := marshal(code)
+	if err != nil {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+	}
+	h, err := s.onceFor(ctx, target, string(data), data)
 	if err != nil {
 		return nil, err
 	}
-	return &ActorClass{name: name, object: h}, nil
+	return &ActorClass{name: name, object: h, code: data}, nil
 }
 
-// RuntimeEnv is what Ray sets up for the process of an actor. Empty fields are left out.
-type RuntimeEnv struct {
-	// WorkingDir is the URI of a package, such as UploadPackage returns.
-	WorkingDir string
-	// PyExecutable is started in place of Python, relative to the working directory.
-	PyExecutable string
-	// EnvVars are added to the environment of the process.
-	EnvVars map[string]string
-}
-
-func (e *RuntimeEnv) options() map[string]any {
-	env := map[string]any{}
-	if e.WorkingDir != "" {
-		env["working_dir"] = e.WorkingDir
+// withGroups returns the object of a class whose methods run in concurrency groups, and the options that belong to it. Ray
+// takes the groups once for each object, so that other groups need another one.
+func (s *Session) withGroups(ctx context.Context, target string, class *ActorClass, groups map[string]int) (*handle, []byte, error) {
+	if len(groups) == 0 {
+		return class.object, nil, nil
 	}
-	if e.PyExecutable != "" {
-		env["py_executable"] = e.PyExecutable
+	named := make(map[string]any, len(groups))
+	var key strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		named[name] = groups[name]
+		fmt.Fprintf(&key, "%q %d ", name, groups[name])
 	}
-	if len(e.EnvVars) > 0 {
-		env["env_vars"] = e.EnvVars
+	options, err := pickledOptions("actor", map[string]any{"concurrency_groups": named}, nil)
+	if err != nil {
+		return nil, nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	return env
-}
-
-// ActorOptions say how an actor is made. The zero value makes an actor without a name that needs no CPU, is not
-// restarted, and ends with its last handle or with the session.
-type ActorOptions struct {
-	// Name makes the actor known in its namespace; empty: no name.
-	Name string
-	// Namespace of the name; empty: the session's.
-	Namespace string
-	// Detached lets the actor outlive its handles and the session.
-	Detached bool
-	// GetIfExists returns the actor of that name if there is one, whatever its class and options.
-	GetIfExists bool
-	// MaxRestarts is how often Ray restarts the actor's process; -1 for ever.
-	MaxRestarts int
-	// NumCPUs is reserved while the actor lives. It is always sent, also as 0.
-	NumCPUs float64
-	// MaxConcurrency is how many calls run at once; 0: Ray's default, one for classes without async methods.
-	MaxConcurrency int
-	// RuntimeEnv of the actor's process; nil: the cluster's.
-	RuntimeEnv *RuntimeEnv
-}
-
-func (o ActorOptions) validate() error {
-	var errs []error
-	if o.GetIfExists && o.Name == "" {
-		errs = append(errs, errors.New("get if exists: needs a name"))
-	}
-	if o.Namespace != "" && o.Name == "" {
-		errs = append(errs, errors.New("namespace: needs a name"))
-	}
-	if o.MaxRestarts < -1 || o.MaxRestarts > math.MaxInt32 {
-		errs = append(errs, fmt.Errorf("max restarts: %d is neither -1 nor a count", o.MaxRestarts))
-	}
-	if !(o.NumCPUs >= 0) || math.IsInf(o.NumCPUs, 0) {
-		errs = append(errs, fmt.Errorf("num cpus: %v is no amount", o.NumCPUs))
-	}
-	if o.MaxConcurrency < 0 || o.MaxConcurrency > math.MaxInt32 {
-		errs = append(errs, fmt.Errorf("max concurrency: %d is no count", o.MaxConcurrency))
-	}
-	if len(errs) > 0 {
-		return fmt.Errorf("%w: actor options: %w", ErrInvalidOption, errors.Join(errs...))
-	}
-	return nil
-}
-
-// pickled returns the options as Ray's keyword arguments.
-func (o ActorOptions) pickled(namespace string) ([]byte, error) {
-	kwargs := map[string]any{"num_cpus": o.NumCPUs, "max_restarts": o.MaxRestarts}
-	if o.Name != "" {
-		kwargs["name"] = o.Name
-		kwargs["namespace"] = namespace
-	}
-	if o.Detached {
-		kwargs["lifetime"] = "detached"
-	}
-	if o.GetIfExists {
-		kwargs["get_if_exists"] = true
-	}
-	if o.MaxConcurrency > 0 {
-		kwargs["max_concurrency"] = o.MaxConcurrency
-	}
-	if o.RuntimeEnv != nil {
-		kwargs["runtime_env"] = o.RuntimeEnv.options()
-	}
-	return marshal(kwargs)
+	h, err := s.onceFor(ctx, target, key.String()+string(class.code), class.code)
+	return h, options, err
 }
 
 // ActorHandle is an actor as seen by one session. It cannot be used with another one; named actors can be got there
@@ -169,14 +118,19 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 		target = "create actor " + namespace + "/" + opts.Name
 	}
 	refuse := func(err error) (*ActorHandle, error) { return nil, &CallError{Target: target, Sent: SentNo, Err: err} }
-	if err := opts.validate(); err != nil {
-		return refuse(err)
-	}
 	options, err := opts.pickled(namespace)
 	if err != nil {
 		return refuse(err)
 	}
-	used, err := s.refs.acquire(class.object, s)
+	if class.object.session != s {
+		_, err := s.refs.acquire(class.object, s)
+		return refuse(err)
+	}
+	object, baseline, err := s.withGroups(ctx, target, class, opts.ConcurrencyGroups)
+	if err != nil {
+		return nil, err
+	}
+	used, err := s.refs.acquire(object, s)
 	if err != nil {
 		return refuse(err)
 	}
@@ -189,6 +143,9 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	task := &raypb.ClientTask{
 		Type: raypb.ClientTask_ACTOR, Name: class.name, PayloadId: []byte(used.id), Data: data,
 		Options: &raypb.TaskOptions{PickledOptions: options},
+	}
+	if baseline != nil {
+		task.BaselineOptions = &raypb.TaskOptions{PickledOptions: baseline}
 	}
 	handles, err := s.schedule(ctx, target, task, kindActor, append(uses, more...))
 	if err != nil {
@@ -239,6 +196,23 @@ func oneActor(target string, handles []*handle, wrap func(*handle) *ActorHandle,
 // Submit starts a method and returns the ref of its result without waiting for it. Arguments are as for Session.Submit.
 // Methods that one goroutine submits start in that order. ErrNoSuchMethod if the actor's class has none of that name.
 func (h *ActorHandle) Submit(ctx context.Context, method string, args ...any) (*ObjectRef, error) {
+	refs, err := h.submit(ctx, method, nil, args)
+	if err != nil {
+		return nil, err
+	}
+	return oneRef(h.target+"."+method, refs)
+}
+
+// SubmitWith is Submit with options, which may ask for any number of results.
+func (h *ActorHandle) SubmitWith(ctx context.Context, method string, opts MethodOptions, args ...any) ([]*ObjectRef, error) {
+	options, err := opts.pickled()
+	if err != nil {
+		return nil, &CallError{Target: method, Sent: SentNo, Err: err}
+	}
+	return h.submit(ctx, method, options, args)
+}
+
+func (h *ActorHandle) submit(ctx context.Context, method string, options []byte, args []any) ([]*ObjectRef, error) {
 	if h == nil {
 		return nil, &CallError{Target: method, Sent: SentNo, Err: fmt.Errorf("%w: the handle is nil", ErrReleased)}
 	}
@@ -252,11 +226,11 @@ func (h *ActorHandle) Submit(ctx context.Context, method string, args ...any) (*
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	task := &raypb.ClientTask{Type: raypb.ClientTask_METHOD, Name: method, PayloadId: []byte(used.id)}
-	ref, err := s.submit(ctx, target, task, []*tracked{used}, args)
+	refs, err := s.submit(ctx, target, task, options, []*tracked{used}, args)
 	if err != nil {
 		return nil, asNoSuchMethod(err)
 	}
-	return ref, nil
+	return refs, nil
 }
 
 // Call runs a method and waits for its result; see Submit and Get. When ctx ends first, the method may have run, or may

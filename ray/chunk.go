@@ -38,7 +38,7 @@ func messages(req *raypb.DataRequest, from int32) iter.Seq[*raypb.DataRequest] {
 			for i, part := range chunks(body.Task.Data) {
 				task := &raypb.ClientTask{
 					Type: body.Task.Type, Name: body.Task.Name, PayloadId: body.Task.PayloadId, ClientId: body.Task.ClientId,
-					Options: body.Task.Options, Namespace: body.Task.Namespace,
+					Options: body.Task.Options, BaselineOptions: body.Task.BaselineOptions, Namespace: body.Task.Namespace,
 					Data: part, ChunkId: i, TotalChunks: countChunks(body.Task.Data),
 				}
 				if !yield(&raypb.DataRequest{ReqId: req.ReqId, Type: &raypb.DataRequest_Task{Task: task}}) {

@@ -2,6 +2,7 @@ package ray
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -34,16 +35,65 @@ func (s *Session) resources(ctx context.Context, target string, kind raypb.Clust
 // Nodes returns what ray.nodes() gives in Python, dead nodes included: one map per node, with NodeID, Alive,
 // NodeManagerAddress, Resources and more. Numbers are float64.
 func (s *Session) Nodes(ctx context.Context) ([]map[string]any, error) {
-	const target = "nodes"
-	answer, err := ask(ctx, s, target, s.rpc.ClusterInfo, &raypb.ClusterInfoRequest{Type: raypb.ClusterInfoType_NODES})
-	if err != nil {
+	var nodes []map[string]any
+	if err := s.clusterJSON(ctx, "nodes", raypb.ClusterInfoType_NODES, &nodes); err != nil {
 		return nil, err
 	}
-	var nodes []map[string]any
-	if err := json.Unmarshal([]byte(answer.GetJson()), &nodes); err != nil {
-		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
-	}
 	return nodes, nil
+}
+
+// RuntimeContext describes the session's process at the server.
+type RuntimeContext struct {
+	JobID, NodeID, WorkerID string // hex; WorkerID is empty before Ray 2.60
+	Namespace               string
+	GCSAddress              string
+	// RuntimeEnv is Ray's JSON of the session's runtime environment.
+	RuntimeEnv string
+	// SessionName names the run of the cluster; empty before Ray 2.54.
+	SessionName string
+	// CaptureChildTasks tells whether tasks use the placement group of who started them.
+	CaptureChildTasks bool
+}
+
+// RuntimeContext asks where the session's process at the server is.
+func (s *Session) RuntimeContext(ctx context.Context) (RuntimeContext, error) {
+	c, err := s.runtimeContext(ctx)
+	if err != nil {
+		return RuntimeContext{}, err
+	}
+	return RuntimeContext{
+		JobID: hex.EncodeToString(c.GetJobId()), NodeID: hex.EncodeToString(c.GetNodeId()), WorkerID: hex.EncodeToString(c.GetWorkerId()),
+		Namespace: c.GetNamespace(), GCSAddress: c.GetGcsAddress(), RuntimeEnv: c.GetRuntimeEnv(), SessionName: c.GetSessionName(),
+		CaptureChildTasks: c.GetCaptureClientTasks(),
+	}, nil
+}
+
+// Timeline returns what ran where and when, in the JSON of Chrome's trace format.
+func (s *Session) Timeline(ctx context.Context) (json.RawMessage, error) {
+	var events json.RawMessage
+	err := s.clusterJSON(ctx, "timeline", raypb.ClusterInfoType_TIMELINE, &events)
+	return events, err
+}
+
+// DashboardURL returns the address of the cluster's dashboard as the cluster knows it, for NewDashboard; empty if it has
+// none.
+func (s *Session) DashboardURL(ctx context.Context) (string, error) {
+	var answer struct {
+		URL string `json:"dashboard_url"`
+	}
+	err := s.clusterJSON(ctx, "dashboard url", raypb.ClusterInfoType_DASHBOARD_URL, &answer)
+	return answer.URL, err
+}
+
+func (s *Session) clusterJSON(ctx context.Context, target string, kind raypb.ClusterInfoType_TypeEnum, into any) error {
+	answer, err := ask(ctx, s, target, s.rpc.ClusterInfo, &raypb.ClusterInfoRequest{Type: kind})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(answer.GetJson()), into); err != nil {
+		return &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
+	}
+	return nil
 }
 
 // runtimeContext asks where the session's process at the server is.

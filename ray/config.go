@@ -36,10 +36,19 @@ type Config struct {
 	// Within it a cut connection is resumed and every request still runs exactly once. Zero: DefaultReconnectGrace. It is
 	// no bound on how long a call may take.
 	ReconnectGrace time.Duration
+	// RuntimeEnv of the session's process and of all its tasks and actors that have none of their own; nil: the cluster's.
+	// What it imports (Function) has to be here. One that cannot be set up is ErrRuntimeEnvSetup.
+	RuntimeEnv *RuntimeEnv
+	// Packages are uploaded before the session begins, so that RuntimeEnv can name their URIs.
+	Packages []*Package
 	// Credentials of the cluster; nil: plain text, no token. A token that would cross a network in clear text is warned of.
 	Credentials *Credentials
 	// Epoch numbers the sessions of whoever opens them; it appears in Info and in StaleSessionError, and means nothing to Ray.
 	Epoch uint64
+	// ClusterLog receives what the session's tasks and actors print, and what the server logs for it, line by line; nil: no
+	// log is asked for. Ray also sends lines of processes that belong to no job yet, another client's among them. Lines are
+	// lost while the connection is cut. A handler that is slow delays the lines behind.
+	ClusterLog *slog.Logger
 	// Logger receives cuts and resumptions of the connection. Nil: nothing is logged. Errors that are returned are not
 	// logged.
 	Logger *slog.Logger
@@ -72,11 +81,19 @@ func (c Config) withDefaults() (Config, error) {
 		// The wire carries whole seconds, and zero would switch recovery off.
 		c.ReconnectGrace = (c.ReconnectGrace + time.Second - 1).Truncate(time.Second)
 	}
+	if c.RuntimeEnv != nil {
+		if _, err := c.RuntimeEnv.options(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: runtime env: %w", ErrInvalidOption, err))
+		}
+	}
+	for i, p := range c.Packages {
+		errs = append(errs, option(p != nil, "packages[%d]: nil", i))
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(errs) > 0 {
-		return c, fmt.Errorf("ray: config: %w", errors.Join(errs...))
+	if err := errors.Join(errs...); err != nil {
+		return c, fmt.Errorf("ray: config: %w", err)
 	}
 	return c, nil
 }

@@ -82,7 +82,8 @@ var (
 	// ErrGetTimeout means: the value did not arrive before the deadline of the context, which is wrapped as well. The task goes
 	// on, and the value can be asked for again.
 	ErrGetTimeout = errors.New("ray: the value did not arrive in time")
-	// ErrTaskCancelled means: the task was cancelled, before it ran or in the middle.
+	// ErrTaskCancelled means: the task was cancelled, before it ran or in the middle. A call that waits at an actor may run
+	// in spite of it.
 	ErrTaskCancelled = errors.New("ray: task cancelled")
 	// ErrWorkerCrashed means: the process that ran the task ended unexpectedly, and Ray's retries are used up.
 	ErrWorkerCrashed = errors.New("ray: worker crashed")
@@ -153,6 +154,8 @@ type SystemError struct {
 	Class string
 	// Message is Ray's explanation.
 	Message string
+	// TaskID is the task that was cancelled, in hex, where Class is "TaskCancelledError" and Ray says so.
+	TaskID string
 }
 
 func (e *SystemError) Error() string {
@@ -194,7 +197,7 @@ func conditionOf(class string) condition {
 	case "TaskUnschedulableError", "TaskPlacementGroupRemoved":
 		return condition{ErrUnschedulable, SentMaybe}
 	case "TaskCancelledError", "AsyncioActorExit":
-		return condition{ErrTaskCancelled, SentYes}
+		return condition{ErrTaskCancelled, SentMaybe}
 	case "GetTimeoutError":
 		return condition{ErrGetTimeout, SentMaybe}
 	case "WorkerCrashedError":

@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
@@ -55,7 +56,7 @@ func exceptionOf(target string, v any) error {
 	case e.class == "RayTaskError":
 		return e.taskError(target, 0)
 	case e.isSystem():
-		return &CallError{Target: target, Sent: conditionOf(e.class).sent, Err: &SystemError{Class: e.class, Message: e.text()}}
+		return &CallError{Target: target, Sent: conditionOf(e.class).sent, Err: e.system()}
 	}
 	return e.remote(target, 0)
 }
@@ -67,6 +68,43 @@ func (e exception) isSystem() bool {
 		return false
 	}
 	return e.module == rayErrors && !strings.HasPrefix(e.class, "RayTaskError(")
+}
+
+// system is e as what Ray says about a call.
+func (e exception) system() *SystemError {
+	out := &SystemError{Class: e.class, Message: e.text()}
+	if e.class != "TaskCancelledError" {
+		return out
+	}
+	// The constructor's arguments are a TaskID, if Ray knows it, and a text.
+	out.Message = ""
+	for _, arg := range e.args {
+		switch x := arg.(type) {
+		case *pickle.Object:
+			if len(x.Args) == 1 {
+				if id, ok := x.Args[0].([]byte); ok {
+					out.TaskID = hex.EncodeToString(id)
+				}
+			}
+		case string:
+			out.Message = x
+		}
+	}
+	return out
+}
+
+// ownCancellation turns the failure of a task with the cancellation of that same task into the latter: Ray reports a task
+// that was cancelled while it ran as one that raised TaskCancelledError. object is the id of the task's result, which
+// begins with that of the task.
+func ownCancellation(target string, err error, object string) error {
+	task, ok := errors.AsType[*TaskError](err)
+	if !ok {
+		return err
+	}
+	if system, ok := errors.AsType[*SystemError](task.Cause); ok && system.TaskID != "" && strings.HasPrefix(hex.EncodeToString([]byte(object)), system.TaskID) {
+		return &CallError{Target: target, Sent: conditionOf(system.Class).sent, Err: system}
+	}
+	return err
 }
 
 // maxCauses bounds how many failures behind a failure are told.
@@ -116,7 +154,7 @@ func (e exception) taskError(target string, depth int) *TaskError {
 		out.Class, out.Message, out.Cause = inner.Class, inner.Message, inner
 	case ok && cause.isSystem():
 		out.Class, out.Message = cause.class, cause.text()
-		out.Cause = &SystemError{Class: out.Class, Message: out.Message}
+		out.Cause = cause.system()
 	case ok:
 		remote := cause.remote(target, depth)
 		out.Class, out.Message = remote.Class, remote.Message

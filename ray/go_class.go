@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
 // goModule is the module that stub classes say they come from. It must not be importable: Ray then sends the class along
@@ -31,17 +29,7 @@ func (s *Session) GoClass(ctx context.Context, name string, methods []string) (*
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	// The pickle itself runs the source and picks the class: getitem(getitem((ns, exec(source, ns)), 0), name), with one
-	// and the same dict as ns in both places.
-	ns := &pickle.Shared{Value: map[string]any{"__name__": goModule}}
-	getitem := pickle.Global{Module: "operator", Name: "getitem"}
-	run := pickle.Call{Func: pickle.Global{Module: "builtins", Name: "exec"}, Args: pickle.Tuple{source, ns}}
-	filled := pickle.Call{Func: getitem, Args: pickle.Tuple{pickle.Tuple{ns, run}, 0}}
-	h, err := s.once(ctx, target, pickle.Call{Func: getitem, Args: pickle.Tuple{filled, name}})
-	if err != nil {
-		return nil, err
-	}
-	return &ActorClass{name: name, object: h}, nil
+	return s.class(ctx, target, name, defined(goModule, source, name))
 }
 
 // stubSource returns the Python source of a class whose methods exist by name only.

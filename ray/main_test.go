@@ -29,7 +29,9 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithHead(func(cfg *rayhead.Config) {
-		cfg.Env = append(cfg.Env, "PYTHONPATH="+strings.Join([]string{own, common, numpy}, string(filepath.ListSeparator)), "PYTHONDONTWRITEBYTECODE=1")
+		cfg.Env = append(cfg.Env, "PYTHONPATH="+strings.Join([]string{own, common, numpy}, string(filepath.ListSeparator)), "PYTHONDONTWRITEBYTECODE=1",
+			// The server keeps a thread for every stream that broke until the grace period is over, and tests break many.
+			"RAY_CLIENT_SERVER_MAX_THREADS=600")
 		cfg.ObjectStoreMemory = 300 << 20
 	}))
 }
@@ -49,6 +51,19 @@ func TestOneSession(t *testing.T) {
 		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,
 		"refs in values":                            testRefsInValues,
 		"functions":                                 testFunctions,
+		"get all":                                   testGetAll,
+		"wait":                                      testWait,
+		"options of tasks":                          testTaskOptions,
+		"options are checked":                       testOptionsAreChecked,
+		"results of any number":                     testNumReturns,
+		"retries":                                   testRetries,
+		"source":                                    testSource,
+		"scheduling":                                testScheduling,
+		"placement groups":                          testPlacementGroups,
+		"options of actors":                         testMoreActorOptions,
+		"cancel":                                    testCancel,
+		"conditions of Ray":                         testConditions,
+		"what would end the session":                testWhatWouldEndTheSession,
 		"functions are imported once":               testFunctionsAreImportedOnce,
 		"exceptions of tasks":                       testExceptionsOfTasks,
 		"what cannot be imported is a clean error":  testWhatCannotBeImported,
@@ -59,6 +74,7 @@ func TestOneSession(t *testing.T) {
 		"the key-value store":                       testKV,
 		"the cluster":                               testCluster,
 		"packages":                                  testPackageUpload,
+		"a package that changed":                    testChangedPackage,
 		"a cancelled call leaves the session alone": testCancelledCalls,
 		"a cancelled put leaves the session alone":  testCancelledPut,
 	} {

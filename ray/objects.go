@@ -95,14 +95,27 @@ func (s *Session) get(ctx context.Context, target string, h *handle) (any, error
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	defer s.refs.unuse([]*tracked{t})
-	return s.value(ctx, target, t)
+	return s.value(ctx, target, t, nil)
 }
 
 // value fetches and decodes. It asks again when the pieces of the value did not fit together, and when a ref in it may
-// have died on the way; see references.adopt.
-func (s *Session) value(ctx context.Context, target string, t *tracked) (any, error) {
+// have died on the way; see references.adopt. started is the get that the caller started already, or nil.
+func (s *Session) value(ctx context.Context, target string, t *tracked, started *request) (any, error) {
+	return s.valueAs(ctx, target, t, started, s.toGo)
+}
+
+// valueAs is value with another way to convert what was decoded; size is that of the pickle.
+func (s *Session) valueAs(ctx context.Context, target string, t *tracked, started *request, convert func(v any, size int) (any, error)) (any, error) {
 	for attempt := 0; ; attempt++ {
-		r, shared, err := s.fetch(ctx, target, t)
+		r := started
+		var err error
+		if r == nil {
+			r, err = s.fetch(ctx, target, t)
+		}
+		started = nil
+		if err == nil {
+			err = s.await(ctx, target, r)
+		}
 		if errors.Is(err, errTransfer) && attempt < 2 {
 			continue
 		}
@@ -113,7 +126,7 @@ func (s *Session) value(ctx context.Context, target string, t *tracked) (any, er
 			return nil, refusalOf(target, get.GetError())
 		}
 		data := r.data
-		if shared {
+		if r.shared {
 			// Byte strings of the value lie in data.
 			data = bytes.Clone(data)
 		}
@@ -127,8 +140,8 @@ func (s *Session) value(ctx context.Context, target string, t *tracked) (any, er
 			}
 			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: a ref in the value was released while it was fetched", ErrReleased)}
 		}
-		if err = exceptionOf(target, v); err == nil {
-			if v, err = s.toGo(v, len(data)); err != nil {
+		if err = ownCancellation(target, exceptionOf(target, v), t.id); err == nil {
+			if v, err = convert(v, len(data)); err != nil {
 				err = &CallError{Target: target, Sent: SentYes, Err: err}
 			}
 		}
@@ -145,27 +158,32 @@ func (s *Session) value(ctx context.Context, target string, t *tracked) (any, er
 	}
 }
 
-// fetch waits for the pickled value of t, with the get that is under way or a new one. shared says that others may have
-// the same bytes.
-func (s *Session) fetch(ctx context.Context, target string, t *tracked) (r *request, shared bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, false, &CallError{Target: target, Sent: SentNo, Err: err}
+// fetch starts the get of t's pickled value, or joins the one that is under way. Await must follow.
+func (s *Session) fetch(ctx context.Context, target string, t *tracked) (*request, error) {
+	err := ctx.Err()
+	if err == nil {
+		var r *request
+		if r, err = s.refs.fetchOf(t); err == nil {
+			return r, nil
+		}
 	}
-	if r, shared, err = s.refs.fetchOf(t); err != nil {
-		return nil, false, &CallError{Target: target, Sent: SentNo, Err: err}
-	}
+	return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+}
+
+// await waits for a get.
+func (s *Session) await(ctx context.Context, target string, r *request) error {
 	select {
 	case <-r.done:
-		return r, shared, retarget(r.err, target)
+		return retarget(r.err, target)
 	case <-ctx.Done():
 	}
 	switch s.refs.stopFetching(r) {
 	case stateDone:
-		return r, shared, retarget(r.err, target)
+		return retarget(r.err, target)
 	case stateNew:
-		return nil, false, &CallError{Target: target, Sent: SentNo, Err: ranOut(ctx)}
+		return &CallError{Target: target, Sent: SentNo, Err: ranOut(ctx)}
 	default:
-		return nil, false, &CallError{Target: target, Sent: SentMaybe, Err: ranOut(ctx)}
+		return &CallError{Target: target, Sent: SentMaybe, Err: ranOut(ctx)}
 	}
 }
 
@@ -185,24 +203,29 @@ func retarget(err error, target string) error {
 	return err
 }
 
-// fetchOf returns the get of t that is under way, joined, or starts one.
-func (t *references) fetchOf(ref *tracked) (r *request, shared bool, err error) {
+// fetchOf returns the get of t that is under way, joined, or starts one. A value that Wait left is taken instead.
+func (t *references) fetchOf(ref *tracked) (*request, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if ref.fetch != nil {
-		t.session.out.join(ref.fetch)
-		return ref.fetch, true, nil
+	if r := ref.arrived; r != nil {
+		t.forget(ref)
+		return r, nil
 	}
-	r = &request{
+	if r := ref.fetch; r != nil {
+		r.shared = true
+		t.session.out.join(r)
+		return r, nil
+	}
+	r := &request{
 		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref},
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{Ids: [][]byte{[]byte(ref.id)}, Asynchronous: true}}},
 	}
 	if err := t.session.out.add(r); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	ref.uses++
 	ref.fetch = r
-	return r, false, nil
+	return r, nil
 }
 
 // stopFetching takes a waiter away from a get.

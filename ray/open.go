@@ -83,9 +83,9 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.greet(ctx); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		s.cancel(nil)
-		_ = s.conn.Close() // the error of the greeting is the one that matters
+		_ = s.conn.Close() // the error before is the one that matters
 		return nil, err
 	}
 	go s.run()
@@ -134,6 +134,19 @@ func newSession(cfg Config) (*Session, error) {
 	s.refs = newReferences(s)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s, nil
+}
+
+// prepare does what comes before the session begins.
+func (s *Session) prepare(ctx context.Context) error {
+	if err := s.greet(ctx); err != nil {
+		return err
+	}
+	for _, p := range s.cfg.Packages {
+		if _, err := s.upload(ctx, p, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // greet checks that a Ray Client server is at the address. It answers this request itself, before it knows the client.
@@ -222,12 +235,19 @@ func (s *Session) introduce(ctx context.Context) error {
 // init is the first message of the data channel.
 func (s *Session) init(ctx context.Context) error {
 	// from_json takes a plain dict, whatever attributes JobConfig has in this version of Ray.
+	config := map[string]any{"ray_namespace": s.cfg.Namespace}
+	if s.cfg.RuntimeEnv != nil {
+		env, err := s.cfg.RuntimeEnv.options()
+		if err != nil {
+			return fmt.Errorf("%w: runtime env: %w", ErrInvalidOption, err)
+		}
+		config["runtime_env"] = env
+	}
 	job, err := pickle.Marshal(pickle.Call{
-		Func: pickle.Global{Module: "ray.job_config", Name: "JobConfig.from_json"},
-		Args: pickle.Tuple{map[string]any{"ray_namespace": s.cfg.Namespace}},
+		Func: pickle.Global{Module: "ray.job_config", Name: "JobConfig.from_json"}, Args: pickle.Tuple{config},
 	})
 	if err != nil {
-		return fmt.Errorf("namespace %q: %w", s.cfg.Namespace, err)
+		return fmt.Errorf("namespace %q or runtime env: %w", s.cfg.Namespace, err)
 	}
 	r := &request{target: "init", msg: &raypb.DataRequest{Type: &raypb.DataRequest_Init{Init: &raypb.InitRequest{
 		JobConfig: job, RayInitKwargs: `{"_skip_env_hook": true}`, ReconnectGracePeriod: int32(s.cfg.ReconnectGrace / time.Second),
@@ -247,6 +267,9 @@ func (s *Session) init(ctx context.Context) error {
 		return nil
 	}
 	text := lastLine(answer.GetMsg())
+	if s.cfg.RuntimeEnv != nil && strings.Contains(answer.GetMsg(), "runtime_env") {
+		return fmt.Errorf("%w: %s", ErrRuntimeEnvSetup, text)
+	}
 	// The process died before it was up, seen from different places of the server.
 	for _, sign := range []string{"Starting Ray client server failed", "Proxy failed to Connect to backend", "psutil", "Server startup failed"} {
 		if strings.Contains(answer.GetMsg(), sign) {

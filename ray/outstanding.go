@@ -46,6 +46,9 @@ type request struct {
 	object *assembler
 	// fetches is the ref whose value a get asks for.
 	fetches *tracked
+	// shared: several callers read the bytes of the value, so that each needs a copy. Guarded by references.mu until done is
+	// closed; nobody joins a get after that.
+	shared bool
 	// releases are the ids that a release names.
 	releases [][]byte
 	// producesActor: the answer names an actor, which may be one that this session holds already.

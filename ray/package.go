@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
 // PackagedBinary is the name of the executable at the root of a package that BinaryPackage makes.
@@ -22,14 +25,20 @@ const PackagedBinary = "seedcore"
 const maxPackage = 500 << 20
 
 // packageLayout goes into the hash; a change of the archive's form must change it.
-const packageLayout = "seedcore package 1\n"
+const (
+	packageLayout = "seedcore package 1\n"
+	filesLayout   = "seedcore files 1\n"
+)
 
-// Package is a zip archive for RuntimeEnv.WorkingDir, named by the hash of its content: the same content has the same URI
-// everywhere.
+// pinned is how long Ray keeps a package that nothing uses yet, when it is uploaded before the session begins.
+const pinned = 10 * time.Minute
+
+// Package is a zip archive for RuntimeEnv.WorkingDir or RuntimeEnv.PyModules, named by the hash of its content: the same
+// content has the same URI everywhere.
 type Package struct {
-	path string
-	sum  [sha256.Size]byte
 	hash string
+	// archive builds the zip.
+	archive func() ([]byte, error)
 }
 
 // BinaryPackage makes a package of one executable, which it contains under the name PackagedBinary. The file is read to
@@ -42,13 +51,117 @@ func BinaryPackage(path string) (*Package, error) {
 		return nil, fmt.Errorf("ray: package: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	p := &Package{path: path}
-	if p.sum, err = hashELF(f); err != nil {
+	sum, err := hashELF(f)
+	if err != nil {
 		return nil, fmt.Errorf("ray: package of %s: %w", path, err)
 	}
-	name := sha256.Sum256(append([]byte(packageLayout), p.sum[:]...))
-	p.hash = hex.EncodeToString(name[:16])
-	return p, nil
+	name := sha256.Sum256(append([]byte(packageLayout), sum[:]...))
+	hash := hex.EncodeToString(name[:16])
+	return &Package{hash: hash, archive: func() ([]byte, error) { return archiveBinary(hash, path, sum) }}, nil
+}
+
+// FilePackage makes a package of the files in a file system: os.DirFS, an embed.FS, or a part of one by fs.Sub. What is at
+// its root is at the root of the working directory, or of what can be imported: for PyModules a Python package is a
+// directory there. Directories named .git and __pycache__ are left out; anything that is neither a file nor a directory is
+// an error. The files are read now to name the package and again when it is uploaded, and must not change in between.
+func FilePackage(files fs.FS) (*Package, error) {
+	hash, err := hashFiles(files)
+	if err != nil {
+		return nil, fmt.Errorf("ray: package: %w", err)
+	}
+	return &Package{hash: hash, archive: func() ([]byte, error) {
+		data, err := archiveFiles(files)
+		if err != nil {
+			return nil, err
+		}
+		if again, err := hashFiles(files); err != nil || again != hash {
+			return nil, errors.Join(errors.New("the files changed since the package was made; make a new one"), err)
+		}
+		return data, nil
+	}}, nil
+}
+
+// walkFiles calls visit for each file that belongs into a package, in the order of their paths.
+func walkFiles(files fs.FS, visit func(name string, info fs.FileInfo, open io.Reader) error) error {
+	count, total := 0, int64(0)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "__pycache__"):
+			return fs.SkipDir
+		case entry.IsDir():
+			return nil
+		case !entry.Type().IsRegular():
+			return fmt.Errorf("%s is neither a file nor a directory", name)
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		count++
+		if total += info.Size(); total > maxPackage {
+			return fmt.Errorf("more than %d bytes, the most that Ray stores", maxPackage)
+		}
+		f, err := files.Open(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }() // only read
+		return visit(name, info, f)
+	})
+	if err == nil && count == 0 {
+		err = errors.New("there are no files")
+	}
+	return err
+}
+
+// fileMode is all of a file's mode that a package keeps.
+func fileMode(info fs.FileInfo) fs.FileMode {
+	if info.Mode()&0o111 != 0 {
+		return 0o755
+	}
+	return 0o644
+}
+
+func hashFiles(files fs.FS) (string, error) {
+	all := sha256.New()
+	all.Write([]byte(filesLayout))
+	err := walkFiles(files, func(name string, info fs.FileInfo, content io.Reader) error {
+		one := sha256.New()
+		if _, err := io.Copy(one, content); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(all, "%q %o %x\n", name, fileMode(info), one.Sum(nil))
+		return err
+	})
+	return hex.EncodeToString(all.Sum(nil)[:16]), err
+}
+
+func archiveFiles(files fs.FS) ([]byte, error) {
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	if err := walkFiles(files, func(name string, info fs.FileInfo, content io.Reader) error {
+		entry, err := zipEntry(w, name, fileMode(info))
+		if err == nil {
+			_, err = io.Copy(entry, content)
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// zipEntry begins a file that looks the same whenever it is packed.
+func zipEntry(w *zip.Writer, name string, mode fs.FileMode) (io.Writer, error) {
+	header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
+	// Ray applies the mode only if the archive has one; without it a program could not be started.
+	header.SetMode(mode)
+	return w.CreateHeader(header)
 }
 
 // hashELF hashes an executable.
@@ -75,44 +188,41 @@ func hashELF(r io.Reader) (sum [sha256.Size]byte, err error) {
 // URI returns the name under which the cluster knows the package.
 func (p *Package) URI() string { return "gcs://_ray_pkg_" + p.hash + ".zip" }
 
-// archives keeps the archive that was built last: a process has one program, and uploads it again whenever a cluster
+// archives keeps the archive of a program that was built last: a process has one, and uploads it again whenever a cluster
 // has dropped it. The mutex is held while one is built, so that callers at once build it once.
 var archives struct {
-	sync.Mutex // guards uri and data
-	uri        string
+	sync.Mutex // guards hash and data
+	hash       string
 	data       []byte
 }
 
-// archive returns the zip. The file is read and checked only when it is not the one that was built last.
-func (p *Package) archive() ([]byte, error) {
+// archiveBinary returns the zip. The file is read and checked only when it is not the one that was built last.
+func archiveBinary(hash, path string, sum [sha256.Size]byte) ([]byte, error) {
 	archives.Lock()
 	defer archives.Unlock()
-	if archives.uri == p.URI() {
+	if archives.hash == hash {
 		return archives.data, nil
 	}
-	data, err := p.build()
+	data, err := buildBinary(path, sum)
 	if err == nil {
-		archives.uri, archives.data = p.URI(), data
+		archives.hash, archives.data = hash, data
 	}
 	return data, err
 }
 
-func (p *Package) build() ([]byte, error) {
-	content, err := os.ReadFile(p.path)
+func buildBinary(path string, sum [sha256.Size]byte) ([]byte, error) {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if sha256.Sum256(content) != p.sum {
-		return nil, fmt.Errorf("%s changed since the package was made; make a new one", p.path)
+	if sha256.Sum256(content) != sum {
+		return nil, fmt.Errorf("%s changed since the package was made; make a new one", path)
 	}
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	// The fastest level is a few percent larger and done in a third of the time, which is what a first start waits for.
 	w.RegisterCompressor(zip.Deflate, func(to io.Writer) (io.WriteCloser, error) { return flate.NewWriter(to, flate.BestSpeed) })
-	header := &zip.FileHeader{Name: PackagedBinary, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
-	// Ray applies the mode only if the archive has one; without it the program could not be started.
-	header.SetMode(0o755)
-	entry, err := w.CreateHeader(header)
+	entry, err := zipEntry(w, PackagedBinary, 0o755)
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +236,20 @@ func (p *Package) build() ([]byte, error) {
 }
 
 // UploadPackage makes the package available in the cluster, unless it is there, and returns its URI. Ray drops a package
-// soon after the last actor that names it has ended: call this before every creation.
+// soon after the last user that names it has ended: call this before every creation, or name the package in
+// Config.Packages. Ray takes no pin once a session has begun.
 func (s *Session) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
+	return s.upload(ctx, p, false)
+}
+
+// upload puts a package into the cluster. pin, possible only before the session begins, keeps Ray from dropping it before
+// somebody uses it.
+func (s *Session) upload(ctx context.Context, p *Package, pin bool) (uri string, err error) {
 	uri = p.URI()
 	exists, err := s.KVExists(ctx, "", uri)
+	if err == nil && pin {
+		_, err = ask(ctx, s, "pin package", s.rpc.PinRuntimeEnvURI, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(pinned / time.Second)})
+	}
 	if err != nil {
 		return "", fmt.Errorf("ray: upload package: %w", err)
 	}

@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"runtime"
@@ -17,6 +18,8 @@ const (
 	releaseDelay = 100 * time.Millisecond
 	// releaseMax bounds one release message.
 	releaseMax = 10_000
+	// maxKept bounds the bytes of values that arrived for Wait and were not asked for yet.
+	maxKept = 64 << 20
 	// rememberReleased bounds the memory for ids that were released.
 	rememberReleased = 10_000
 )
@@ -39,6 +42,7 @@ type tracked struct {
 	uses    int      // unanswered requests that name it
 	waiting bool     // in references.waiting
 	fetch   *request // the get under way, shared by all who want the value
+	arrived *request // a get whose value nobody took yet, see keep
 }
 
 // handle is one owner's hold on a tracked ref. It is what the garbage collector's clean-up gets, so it must not lead
@@ -92,7 +96,8 @@ type references struct {
 	// producers counts unanswered requests whose answer may name an actor that is held already: releasing it meanwhile
 	// would make the new handle a dead one.
 	producers int
-	releasing bool // a release has no answer yet
+	releasing bool  // a release has no answer yet
+	kept      int64 // bytes of values that wait in tracked.arrived
 	// released remembers which request released an id, for the gets that were sent before it; see adopt. Ids up to
 	// forgotten are no longer in it.
 	released  map[string]int32
@@ -222,6 +227,7 @@ func (t *references) flush(now time.Time) time.Time {
 			// From here on the id is dead for this session: no handle leads to ref, and a value that names it was sent
 			// before the release, until taken learns better.
 			delete(t.live, ref.id)
+			t.forget(ref)
 			t.released[ref.id] = math.MaxInt32
 			ids = append(ids, []byte(ref.id))
 		}
@@ -291,6 +297,37 @@ func (t *references) fetched(r *request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r.fetches.fetch = nil
+}
+
+// keep leaves the value of a get to the next caller who asks for it, unless that would be too much.
+func (t *references) keep(r *request) {
+	if r.err != nil || len(r.data) == 0 || bytes.Contains(r.data, []byte(stubClass.Name)) {
+		// The server holds the refs in a value for us once it has sent it: dropValue sees to them, keep would not.
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ref := r.fetches
+	if ref.arrived != nil || ref.fetch != nil || t.live[ref.id] != ref || t.kept+int64(len(r.data)) > maxKept {
+		return
+	}
+	ref.arrived = r
+	t.kept += int64(len(r.data))
+}
+
+// forget drops the value that keep left. Called with mu held.
+func (t *references) forget(ref *tracked) {
+	if ref.arrived != nil {
+		t.kept -= int64(len(ref.arrived.data))
+		ref.arrived = nil
+	}
+}
+
+// isArrived reports whether the value of a ref is here.
+func (t *references) isArrived(ref *tracked) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return ref.arrived != nil
 }
 
 // produce counts requests whose answer names an actor; delta is 1 or -1.

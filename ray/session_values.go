@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/seedcore/seedcore/internal/wire/govalue"
@@ -20,10 +21,17 @@ func (s *Session) encode(v any) ([]byte, []*tracked, error) {
 	return data, uses, err
 }
 
-// encodeArgs is encode for positional arguments, in the form of a task. What the server cannot read is refused here: there
+// Kwargs are keyword arguments of a call, in the last place of its arguments: Submit(ctx, fn, 1, ray.Kwargs{"key": 2}).
+type Kwargs map[string]any
+
+// encodeArgs is encode for arguments, in the form of a task. What the server cannot read is refused here: there
 // it would end the session.
 func (s *Session) encodeArgs(ctx context.Context, target string, args []any) ([]byte, []*tracked, error) {
 	data, uses, numpy, err := s.pickle(func(e *pyvalue.Encoder) (any, error) {
+		args, kwargs, err := encodeKwargs(e, args)
+		if err != nil {
+			return nil, err
+		}
 		tuple := make(pickle.Tuple, len(args))
 		for i, arg := range args {
 			var err error
@@ -31,7 +39,7 @@ func (s *Session) encodeArgs(ctx context.Context, target string, args []any) ([]
 				return nil, govalue.Within("args"+govalue.At(i), err)
 			}
 		}
-		return pickle.Tuple{tuple, map[string]any{}}, nil
+		return pickle.Tuple{tuple, kwargs}, nil
 	})
 	if err == nil && numpy {
 		if err = s.needNumPy(ctx, target); err != nil {
@@ -39,6 +47,27 @@ func (s *Session) encodeArgs(ctx context.Context, target string, args []any) ([]
 		}
 	}
 	return data, uses, err
+}
+
+// encodeKwargs splits keyword arguments off.
+func encodeKwargs(e *pyvalue.Encoder, args []any) (positional []any, kwargs map[string]any, err error) {
+	kwargs = map[string]any{}
+	if len(args) == 0 {
+		return args, kwargs, nil
+	}
+	last, ok := args[len(args)-1].(Kwargs)
+	if !ok {
+		return args, kwargs, nil
+	}
+	for key, arg := range last {
+		if !isIdentifier(key) {
+			return nil, nil, fmt.Errorf("%w: keyword %q is not a Python name", ErrUnsupportedValue, key)
+		}
+		if kwargs[key], err = e.Value(arg); err != nil {
+			return nil, nil, govalue.Within("args["+strconv.Quote(key)+"]", err)
+		}
+	}
+	return args[:len(args)-1], kwargs, nil
 }
 
 // pickle runs an encoder, and ends the uses that it began if it fails. numpy tells that the server needs it.

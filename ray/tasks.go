@@ -8,85 +8,200 @@ import (
 	"unicode"
 
 	"github.com/seedcore/seedcore/internal/wire/pickle"
+	"github.com/seedcore/seedcore/internal/wire/pyvalue"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
 // maxImported bounds how many functions and classes one session keeps at the server.
 const maxImported = 4096
 
-// Function names a Python function that the cluster can import. It must be written in Python: Ray refuses functions of
-// extension modules, such as operator.add.
-type Function struct{ Module, Name string }
-
-// String returns the dotted name.
-func (f Function) String() string { return f.Module + "." + f.Name }
-
-// TaskOptions say where a task runs and what it reserves there. The zero value is Ray's default: one CPU, anywhere.
-type TaskOptions struct {
-	// NoCPU lets the task run without a CPU of its own, also where none is free.
-	NoCPU bool
-	// NodeIP, when not empty, is the address of the node that has to run the task, as in NodeInfo.Address. A task for a node
-	// that is not there waits for it.
-	NodeIP string
+// Function names a Python function or class: one that the cluster can import, or one that Source defines. It must be
+// written in Python: Ray refuses functions of extension modules, such as operator.add.
+type Function struct {
+	// Module and Name are dotted names, as in "from Module import Name".
+	Module, Name string
+	// Source, when not empty, is Python source that defines Name. Ray's server runs it, once a session, and sends the
+	// function along by value. Module is not used then. Tracebacks of such code show no source lines; where that matters,
+	// and for more than a few lines, use a package (FilePackage).
+	Source string
 }
 
-// options returns nil for the zero value.
-func (o TaskOptions) options() (*raypb.TaskOptions, error) {
-	kwargs := map[string]any{}
-	if o.NoCPU {
-		kwargs["num_cpus"] = 0
+// ParseFunction reads "module:name", as in "statistics:mean" or "pkg.module:Class.method".
+func ParseFunction(text string) (Function, error) {
+	module, name, ok := strings.Cut(text, ":")
+	f := Function{Module: module, Name: name}
+	if !ok {
+		return f, fmt.Errorf("%w: %q is not module:name", ErrInvalidOption, text)
 	}
-	if o.NodeIP != "" {
-		kwargs["resources"] = map[string]any{"node:" + o.NodeIP: 0.001} // which each node has one of, under its own address
+	return f, f.check()
+}
+
+// String returns the dotted name.
+func (f Function) String() string {
+	if f.Source != "" || f.Module == "" {
+		return f.Name
 	}
-	if len(kwargs) == 0 {
-		return nil, nil
+	return f.Module + "." + f.Name
+}
+
+// check refuses names that are none.
+func (f Function) check() error {
+	if f.Source != "" {
+		if !isIdentifier(f.Name) {
+			return fmt.Errorf("%w: name %q is not a Python name", ErrUnsupportedValue, f.Name)
+		}
+		return checkText(f.Source)
 	}
-	data, err := marshal(kwargs)
-	return &raypb.TaskOptions{PickledOptions: data}, err
+	for _, part := range []struct{ what, text string }{{"module", f.Module}, {"name", f.Name}} {
+		for word := range strings.SplitSeq(part.text, ".") {
+			if !isIdentifier(word) {
+				return fmt.Errorf("%w: %s %q is not a dotted Python name", ErrUnsupportedValue, part.what, part.text)
+			}
+		}
+	}
+	return nil
 }
 
 // Submit starts a task that calls fn with args, and returns the ref of its result without waiting for it. Arguments are
-// as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value. A function that the cluster
-// cannot import is a *TaskError.
+// as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value, and Kwargs in the last place
+// are keyword arguments. A function that the cluster cannot import is a *TaskError.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
-	return s.SubmitWith(ctx, TaskOptions{}, fn, args...)
-}
-
-// SubmitWith is Submit with options.
-func (s *Session) SubmitWith(ctx context.Context, opts TaskOptions, fn Function, args ...any) (*ObjectRef, error) {
-	target := fn.String()
-	options, err := opts.options()
-	if err != nil {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
-	}
-	code, err := s.imported(ctx, target, fn.Module, fn.Name)
+	refs, err := s.submitTask(ctx, fn, nil, args)
 	if err != nil {
 		return nil, err
 	}
-	task := &raypb.ClientTask{Type: raypb.ClientTask_FUNCTION, Name: fn.Name, PayloadId: []byte(code.t.id), Options: options}
-	return s.submit(ctx, target, task, nil, args)
+	return oneRef(fn.String(), refs)
 }
 
-// submit sends a task with one result and returns its ref. uses are in use already.
-func (s *Session) submit(ctx context.Context, target string, task *raypb.ClientTask, uses []*tracked, args []any) (*ObjectRef, error) {
+// SubmitWith is Submit with options, which may ask for any number of results.
+func (s *Session) SubmitWith(ctx context.Context, fn Function, opts TaskOptions, args ...any) ([]*ObjectRef, error) {
+	options, err := opts.pickled()
+	if err != nil {
+		return nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
+	}
+	return s.submitTask(ctx, fn, options, args)
+}
+
+func (s *Session) submitTask(ctx context.Context, fn Function, options []byte, args []any) ([]*ObjectRef, error) {
+	code, err := s.imported(ctx, fn)
+	if err != nil {
+		return nil, err
+	}
+	task := &raypb.ClientTask{Type: raypb.ClientTask_FUNCTION, Name: fn.Name, PayloadId: []byte(code.t.id)}
+	return s.submit(ctx, fn.String(), task, options, nil, args)
+}
+
+// submit sends a task and returns the refs of its results. uses are in use already.
+func (s *Session) submit(ctx context.Context, target string, task *raypb.ClientTask, options []byte, uses []*tracked, args []any) ([]*ObjectRef, error) {
 	data, more, err := s.encodeArgs(ctx, target, args)
 	if err != nil {
 		s.refs.unuse(uses)
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	task.Data = data
+	if options != nil {
+		task.Options = &raypb.TaskOptions{PickledOptions: options}
+	}
 	handles, err := s.schedule(ctx, target, task, kindObject, append(uses, more...))
 	if err != nil {
 		return nil, err
 	}
-	if len(handles) != 1 {
-		for _, h := range handles {
-			h.release()
-		}
-		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %d results; exactly one is supported", ErrUnsupportedValue, len(handles))}
+	refs := make([]*ObjectRef, len(handles))
+	for i, h := range handles {
+		refs[i] = s.objectRef(h)
 	}
-	return s.objectRef(handles[0]), nil
+	return refs, nil
+}
+
+// oneRef is for calls without options, which have one result.
+func oneRef(target string, refs []*ObjectRef) (*ObjectRef, error) {
+	if len(refs) == 1 {
+		return refs[0], nil
+	}
+	for _, ref := range refs {
+		ref.Release()
+	}
+	return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %d results; use SubmitWith", ErrUnsupportedValue, len(refs))}
+}
+
+// Cancel asks Ray to cancel the task whose result ref is: before it starts it never will; while it runs it is interrupted
+// with KeyboardInterrupt, or its process is killed if force says so. With recursive, what it started is cancelled too. The
+// ref then fails with ErrTaskCancelled (ErrWorkerCrashed after force), or has a value if the task was faster. Calls of
+// actors are harder to cancel: force is a *TaskError for them, a synchronous method that runs is not interrupted, one that
+// waits behind it may still run although its ref fails, and after the cancellation of a call that came before the actor
+// stood, Ray lets the next one wait for 30 seconds.
+func (s *Session) Cancel(ctx context.Context, ref *ObjectRef, force, recursive bool) error {
+	used, err := s.refs.acquire(ref.hold(), s)
+	if err != nil {
+		return &CallError{Target: "cancel", Sent: SentNo, Err: err}
+	}
+	defer s.refs.unuse([]*tracked{used})
+	_, err = change(ctx, s, "cancel", s.rpc.Terminate, &raypb.TerminateRequest{
+		ClientId: s.id,
+		TerminateType: &raypb.TerminateRequest_TaskObject{
+			TaskObject: &raypb.TerminateRequest_TaskObjectTerminate{Id: []byte(used.id), Force: force, Recursive: recursive},
+		},
+	})
+	return err
+}
+
+// DynamicRefs waits for a task that was submitted with DynamicReturns and returns the refs of what it yielded.
+func (s *Session) DynamicRefs(ctx context.Context, ref *ObjectRef) ([]*ObjectRef, error) {
+	const target = "dynamic refs"
+	used, err := s.acquireAll(target, []*ObjectRef{ref})
+	if err != nil {
+		return nil, err
+	}
+	defer s.refs.unuse(used)
+	v, err := s.valueAs(ctx, target, used[0], nil, s.dynamicRefs)
+	if err != nil {
+		return nil, err
+	}
+	return v.([]*ObjectRef), nil
+}
+
+// dynamicRefs reads a DynamicObjectRefGenerator.
+func (s *Session) dynamicRefs(v any, _ int) (any, error) {
+	object, ok := v.(*pickle.Object)
+	if !ok || !strings.HasSuffix(pyvalue.ClassName(object.Class), "ObjectRefGenerator") {
+		return nil, fmt.Errorf("%w: the value is not of a task with dynamic returns", ErrUnsupportedValue)
+	}
+	var refs []*ObjectRef
+	var walk func(v any, depth int)
+	walk = func(v any, depth int) {
+		if depth > 8 {
+			return
+		}
+		switch x := v.(type) {
+		case *stub:
+			if x.value == nil {
+				x.value = s.objectRef(x.handle)
+			}
+			if ref, ok := x.value.(*ObjectRef); ok {
+				refs = append(refs, ref)
+			}
+		case *pickle.List:
+			for _, item := range x.Items {
+				walk(item, depth+1)
+			}
+		case pickle.Tuple:
+			for _, item := range x {
+				walk(item, depth+1)
+			}
+		case *pickle.Dict:
+			for _, item := range x.Items {
+				walk(item.Value, depth+1)
+			}
+		case *pickle.Object: // the generator itself, and the deque in it
+			walk(x.Args, depth+1)
+			walk(x.State, depth+1)
+			for _, item := range x.Items {
+				walk(item, depth+1)
+			}
+		}
+	}
+	walk(object, 0)
+	return refs, nil
 }
 
 // schedule sends a task and returns what it produced: refs of results, or an actor.
@@ -129,17 +244,35 @@ func newImportedThings() *importedThings {
 	return &importedThings{known: map[string]*importedThing{}}
 }
 
-// imported makes the cluster import module.name and returns the object that stands for it. An import that fails is an
+// sourceModule is the module that functions of Function.Source say they come from. It must not be importable: Ray then
+// sends them along by value.
+const sourceModule = "seedcore_source"
+
+// imported makes the cluster import fn, or run its source, and returns the object that stands for it. What fails is an
 // error here and does no harm, while in the arguments of a task it would end the session.
-func (s *Session) imported(ctx context.Context, target, module, name string) (*handle, error) {
-	for _, part := range []struct{ what, text string }{{"module", module}, {"name", name}} {
-		for word := range strings.SplitSeq(part.text, ".") {
-			if !isIdentifier(word) {
-				return nil, &CallError{Target: target, Sent: SentNo, Err: fmt.Errorf("%w: %s %q is not a dotted Python name", ErrUnsupportedValue, part.what, part.text)}
-			}
-		}
+func (s *Session) imported(ctx context.Context, fn Function) (*handle, error) {
+	if err := fn.check(); err != nil {
+		return nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
 	}
-	return s.once(ctx, target, pickle.Global{Module: module, Name: name})
+	return s.once(ctx, fn.String(), fn.code())
+}
+
+// code is the pickle that stands for f.
+func (f Function) code() any {
+	if f.Source != "" {
+		return defined(sourceModule, f.Source, f.Name)
+	}
+	return pickle.Global{Module: f.Module, Name: f.Name}
+}
+
+// defined is a pickle that runs source and picks a name from what it defined: getitem(getitem((ns, exec(source, ns)), 0),
+// name), with one and the same dict as ns in both places.
+func defined(module, source, name string) any {
+	ns := &pickle.Shared{Value: map[string]any{"__name__": module}}
+	getitem := pickle.Global{Module: "operator", Name: "getitem"}
+	run := pickle.Call{Func: pickle.Global{Module: "builtins", Name: "exec"}, Args: pickle.Tuple{source, ns}}
+	filled := pickle.Call{Func: getitem, Args: pickle.Tuple{pickle.Tuple{ns, run}, 0}}
+	return pickle.Call{Func: getitem, Args: pickle.Tuple{filled, name}}
 }
 
 // once puts v into the cluster, unless this session did so before.
@@ -148,7 +281,11 @@ func (s *Session) once(ctx context.Context, target string, v any) (*handle, erro
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	key := string(data)
+	return s.onceFor(ctx, target, string(data), data)
+}
+
+// onceFor is once for a pickle under a key of the caller's.
+func (s *Session) onceFor(ctx context.Context, target, key string, data []byte) (*handle, error) {
 	for {
 		s.mine.mu.Lock()
 		thing := s.mine.known[key]

@@ -76,7 +76,10 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 		case codes.Aborted:
 			return nil, remoteFailure(target, err)
 		case codes.NotFound:
-			// The server has no process for this client any more.
+			// The server has no process for this client any more, or never had.
+			if !s.isAccepted() {
+				return nil, &CallError{Target: target, Sent: SentNo, Err: errLost(err)}
+			}
 			s.cancel(errLost(err))
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
 		case codes.Unauthenticated:

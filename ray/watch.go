@@ -20,7 +20,7 @@ const proofTimeout = 5 * time.Second
 
 // watch notices when the process that the server runs for this session dies. The data channel would not tell: the server
 // keeps its end back for the whole grace period, in the hope of a client that comes back. The log channel ends at once. It
-// is open for that only; no log is asked for.
+// is open for that, and asks for logs only if Config.ClusterLog wants them.
 func (s *Session) watch() {
 	select {
 	case <-s.accepted:
@@ -58,10 +58,19 @@ func (s *Session) logChannel() error {
 	if err != nil {
 		return err
 	}
-	for err == nil {
-		_, err = stream.Recv()
+	if s.cfg.ClusterLog != nil {
+		// An error here shows in Recv.
+		_ = stream.Send(&raypb.LogSettingsRequest{Enabled: true, Loglevel: pythonDebug})
 	}
-	return err
+	for {
+		data, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if s.cfg.ClusterLog != nil {
+			s.clusterLog(ctx, data)
+		}
+	}
 }
 
 // doubt ends the session unless its process answers, or the connection is down, so that nothing can be said about it.

@@ -207,3 +207,74 @@ class Store:
         node = ray.nodes()[0]
         stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])
         return stats.store_stats.object_store_bytes_used
+
+
+def keywords(a, *, b=0, c=0):
+    return [a, b, c]
+
+
+def several(n):
+    return tuple(range(n))
+
+
+def generate(n):
+    for i in range(n):
+        yield {"item": i}
+
+
+def fail_until(path, attempts):
+    """Fails until it was called that often; counts in a file."""
+    with open(path, "a+") as f:
+        f.write("x")
+        f.seek(0)
+        n = len(f.read())
+    if n < attempts:
+        raise ValueError(f"attempt {n}")
+    return n
+
+
+def crash():
+    os._exit(1)
+
+
+def where():
+    context = ray.get_runtime_context()
+    return {"node": context.get_node_id(), "group": context.get_placement_group_id() or ""}
+
+
+def variable(name):
+    return os.environ.get(name)
+
+
+def call_dead_actor(actor):
+    ray.get(actor.value.remote())
+
+
+def impatient():
+    ray.get(sleeper.remote(), timeout=0.1)
+
+
+@ray.remote(num_cpus=0)
+def sleeper():
+    time.sleep(60)
+
+
+def spin(seconds):
+    """Can be interrupted at any time, unlike one long sleep."""
+    end = time.time() + seconds
+    while time.time() < end:
+        time.sleep(0.01)
+
+
+def in_working_dir():
+    with open("data/hello.txt") as f:
+        return f.read()
+
+
+class Grouped:
+    @ray.method(concurrency_group="io")
+    def hold(self, seconds):
+        time.sleep(seconds)
+
+    def quick(self):
+        return "quick"

@@ -1,0 +1,194 @@
+package ray
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// JobStatus is how far a submitted job is.
+type JobStatus string
+
+// The states of a job. The last three are final.
+const (
+	JobPending   JobStatus = "PENDING"
+	JobRunning   JobStatus = "RUNNING"
+	JobStopped   JobStatus = "STOPPED"
+	JobSucceeded JobStatus = "SUCCEEDED"
+	JobFailed    JobStatus = "FAILED"
+)
+
+// Final reports whether the status will not change any more.
+func (s JobStatus) Final() bool { return s == JobStopped || s == JobSucceeded || s == JobFailed }
+
+// JobSpec is a program for the cluster to run.
+type JobSpec struct {
+	// Entrypoint is the shell command, run on a node of the cluster. Required.
+	Entrypoint string
+	// SubmissionID names the job; one that exists already is refused. Empty: Ray makes one up.
+	SubmissionID string
+	// RuntimeEnv of the job; packages in it must have been uploaded before.
+	RuntimeEnv *RuntimeEnv
+	// Metadata is kept with the job.
+	Metadata map[string]string
+	// NumCPUs, NumGPUs, Memory (bytes) and Resources are reserved for the command itself. All zero: it runs on the head.
+	NumCPUs, NumGPUs float64
+	Memory           int64
+	Resources        map[string]float64
+}
+
+// JobInfo is what the dashboard tells of a job.
+type JobInfo struct {
+	Type         string            `json:"type"` // SUBMISSION or DRIVER
+	JobID        string            `json:"job_id"`
+	SubmissionID string            `json:"submission_id"`
+	Status       JobStatus         `json:"status"`
+	Entrypoint   string            `json:"entrypoint"`
+	Message      string            `json:"message"`
+	ErrorType    string            `json:"error_type"`
+	StartTimeMS  int64             `json:"start_time"` // Unix
+	EndTimeMS    int64             `json:"end_time"`   // Unix; 0 while it runs
+	Metadata     map[string]string `json:"metadata"`
+}
+
+func (j JobSpec) request() (map[string]any, error) {
+	errs := []error{
+		option(strings.TrimSpace(j.Entrypoint) != "", "entrypoint: missing"),
+		option(isAmount(j.NumCPUs) && isAmount(j.NumGPUs) && j.Memory >= 0, "num cpus %v, num gpus %v, memory %d: not all amounts", j.NumCPUs, j.NumGPUs, j.Memory),
+		option(url.PathEscape(j.SubmissionID) == j.SubmissionID, "submission id: %q has characters that need escaping", j.SubmissionID),
+	}
+	body := map[string]any{"entrypoint": j.Entrypoint}
+	set := func(name string, value any, present bool) {
+		if present {
+			body[name] = value
+		}
+	}
+	set("submission_id", j.SubmissionID, j.SubmissionID != "")
+	set("metadata", j.Metadata, len(j.Metadata) > 0)
+	set("entrypoint_num_cpus", j.NumCPUs, j.NumCPUs > 0)
+	set("entrypoint_num_gpus", j.NumGPUs, j.NumGPUs > 0)
+	set("entrypoint_memory", j.Memory, j.Memory > 0)
+	set("entrypoint_resources", j.Resources, len(j.Resources) > 0)
+	if j.RuntimeEnv != nil {
+		env, err := j.RuntimeEnv.options()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("runtime env: %w", err))
+		}
+		body["runtime_env"] = env
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("%w: job: %w", ErrInvalidOption, err)
+	}
+	return body, nil
+}
+
+// SubmitJob starts a job and returns its submission id. It does not wait for the job.
+func (d *Dashboard) SubmitJob(ctx context.Context, spec JobSpec) (submissionID string, err error) {
+	body, err := spec.request()
+	if err != nil {
+		return "", &CallError{Target: "dashboard submit job", Sent: SentNo, Err: err}
+	}
+	var answer struct {
+		SubmissionID string `json:"submission_id"`
+	}
+	if err := d.do(ctx, "submit job", http.MethodPost, "/api/jobs/", body, &answer); err != nil {
+		return "", err
+	}
+	return answer.SubmissionID, nil
+}
+
+// JobInfo returns what is known of a job; ErrNotFound if nothing is.
+func (d *Dashboard) JobInfo(ctx context.Context, id string) (JobInfo, error) {
+	var info JobInfo
+	err := d.do(ctx, "job "+id, http.MethodGet, "/api/jobs/"+url.PathEscape(id), nil, &info)
+	return info, err
+}
+
+// firstJobPause and lastJobPause are the pauses between two looks at a job that is waited for.
+const (
+	firstJobPause = 200 * time.Millisecond
+	lastJobPause  = 3 * time.Second
+)
+
+// WaitJob waits until the status of a job is final.
+func (d *Dashboard) WaitJob(ctx context.Context, id string) (JobInfo, error) {
+	pace := pacer{firstJobPause, lastJobPause}
+	for {
+		info, err := d.JobInfo(ctx, id)
+		if err != nil || info.Status.Final() {
+			return info, err
+		}
+		if err := pace.wait(ctx); err != nil {
+			return info, &CallError{Target: "dashboard wait for job " + id, Sent: SentYes, Err: err}
+		}
+	}
+}
+
+// StopJob asks the cluster to end a job, and reports whether it was running.
+func (d *Dashboard) StopJob(ctx context.Context, id string) (bool, error) {
+	var answer struct {
+		Stopped bool `json:"stopped"`
+	}
+	err := d.do(ctx, "stop job "+id, http.MethodPost, "/api/jobs/"+url.PathEscape(id)+"/stop", nil, &answer)
+	return answer.Stopped, err
+}
+
+// DeleteJob makes the cluster forget a job whose status is final.
+func (d *Dashboard) DeleteJob(ctx context.Context, id string) error {
+	return d.do(ctx, "delete job "+id, http.MethodDelete, "/api/jobs/"+url.PathEscape(id), nil, nil)
+}
+
+// JobLogs returns what a job has printed so far.
+func (d *Dashboard) JobLogs(ctx context.Context, id string) (string, error) {
+	var answer struct {
+		Logs string `json:"logs"`
+	}
+	err := d.do(ctx, "logs of job "+id, http.MethodGet, "/api/jobs/"+url.PathEscape(id)+"/logs", nil, &answer)
+	return answer.Logs, err
+}
+
+// FollowJobLogs copies what a job prints to w, from the beginning, and returns nil when the job has ended. It is not
+// bounded by DefaultDashboardTimeout.
+func (d *Dashboard) FollowJobLogs(ctx context.Context, id string, w io.Writer) error {
+	target := "dashboard follow logs of job " + id
+	fail := func(sent Sent, err error) error {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return &CallError{Target: target, Sent: sent, Err: err}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+"/api/jobs/"+url.PathEscape(id)+"/logs/tail", http.NoBody)
+	if err != nil {
+		return fail(SentNo, err)
+	}
+	if err := d.credentials.Authorize(request); err != nil {
+		return fail(SentNo, err)
+	}
+	key := askWebSocket(request)
+	response, err := d.http.Do(request)
+	if err != nil {
+		return fail(d.sentBefore(err), err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096)) // what there is explains the status
+		return fail(SentYes, refusal(response.StatusCode, string(text)))
+	}
+	conn, ok := response.Body.(io.ReadWriter)
+	if !ok || !isWebSocket(response, key) {
+		return fail(SentYes, fmt.Errorf("%w at %s: the answer is no web socket", ErrNoDashboard, d.base))
+	}
+	socket := &webSocket{reader: bufio.NewReader(conn), writer: conn}
+	// Reads do not know the context: closing the connection ends them.
+	defer context.AfterFunc(ctx, func() { _ = response.Body.Close() })()
+	if _, err := io.Copy(w, socket); err != nil {
+		return fail(SentYes, err)
+	}
+	return nil
+}

@@ -1,0 +1,1 @@
+"""Python code that the tests bring along."""
