@@ -22,6 +22,7 @@ const (
 	DefaultHealthTimeout  = 5 * time.Second
 	DefaultFirstBackoff   = 500 * time.Millisecond
 	DefaultSlowestBackoff = 10 * time.Second
+	DefaultCallTimeout    = 60 * time.Second
 )
 
 // AddressAuto stands for the cluster of this machine, as Ray itself records it.
@@ -46,6 +47,8 @@ type Config struct {
 	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
 	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
 	FirstBackoff, SlowestBackoff time.Duration
+	// CallTimeout bounds a Call whose context has no deadline. Default 60 s.
+	CallTimeout time.Duration
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
 	Credentials *ray.Credentials
 	// Metrics takes measurements. Default: none are taken.
@@ -98,6 +101,13 @@ func FromLookup(get func(string) string) (Config, error) {
 		problems = append(problems, err)
 	}
 
+	for _, v := range ignored {
+		if text := get(v.name); text != "" && v.name != "RAY_PASSWORD" {
+			cfg.warn("%s=%q is ignored: %s", v.name, text, v.why)
+		} else if text != "" {
+			cfg.warn("%s is ignored: %s", v.name, v.why) // its value is a secret
+		}
+	}
 	cfg.Namespace = DefaultNamespace
 	for _, name := range []string{"SEEDCORE_DEFAULT_NAMESPACE", "SEEDCORE_NS", "RAY_NAMESPACE"} {
 		if v := get(name); v != "" {
@@ -108,6 +118,25 @@ func FromLookup(get func(string) string) (Config, error) {
 		cfg.warn("RAY_NAMESPACE=%q and SEEDCORE_NS=%q differ: RAY_NAMESPACE is used", a, b)
 	}
 	return cfg, errors.Join(problems...)
+}
+
+// ignored are variables of the Python system that change nothing here.
+var ignored = []struct{ name, why string }{
+	{"RAY_PASSWORD", "Ray Client has no password; a token goes into RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"},
+	{"RAY_IGNORE_REINIT_ERROR", "connecting again is never an error"},
+	{"RAY_CONNECTION_TIMEOUT", "connecting goes on for ever in the background, and each caller has its own deadline"},
+	{"RAY_DASHBOARD_ADDRESS", "the dashboard is not used"},
+	{"RAY_DASHBOARD_URL", "the dashboard is not used"},
+	{"RAY_SERVE_ADDRESS", "Ray Serve is not used"},
+	{"RAY_SERVE_URL", "Ray Serve is not used"},
+	{"MW_ACTOR_NAME", "the actor is always named mw"},
+	{"MISS_TRACKER_NAME", "the actor is always named miss_tracker"},
+	{"SHARED_CACHE_NAME", "the actor is always named shared_cache"},
+	{"AUTO_CREATE", "the singletons are always created when they are missing"},
+	{"LOOKUP_RETRIES", "a missing actor is looked for until the caller's deadline"},
+	{"LOOKUP_BACKOFF_S", "a missing actor is looked for until the caller's deadline"},
+	{"TIER0_ATTACH_ACTORS", "agents are found by class and namespace, whoever made them"},
+	{"SEEDCORE_API_ADDRESS", "nothing calls the own API; --listen or SEEDCORE_LISTEN sets where it listens"},
 }
 
 // addressFrom settles the address, and names the variable that it comes from.
@@ -157,6 +186,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.HealthTimeout, DefaultHealthTimeout)
 	setDefault(&c.FirstBackoff, DefaultFirstBackoff)
 	setDefault(&c.SlowestBackoff, DefaultSlowestBackoff)
+	setDefault(&c.CallTimeout, DefaultCallTimeout)
 	if c.Metrics == nil {
 		c.Metrics = noMetrics{}
 	}
@@ -173,6 +203,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
+		"CallTimeout": c.CallTimeout,
 	} {
 		if d <= 0 {
 			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (SlowestBackoff must not be below FirstBackoff)"})

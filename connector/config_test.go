@@ -2,6 +2,7 @@ package connector_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -147,4 +148,84 @@ func FuzzAddress(f *testing.F) {
 			t.Fatalf("%q: %v, %v", address, conn, err)
 		}
 	})
+}
+
+// What the Python system read and this one does not is told of, without giving away a secret, and is in the document.
+func TestIgnoredVariablesAreToldOf(t *testing.T) {
+	document, err := os.ReadFile("../docs/environment.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, dropped, ok := strings.Cut(string(document), "## Ignored, with a warning")
+	if !ok {
+		t.Fatal("the document has no list of ignored variables")
+	}
+	dropped, _, _ = strings.Cut(dropped, "Everything else")
+	for _, name := range []string{
+		"RAY_PASSWORD", "RAY_IGNORE_REINIT_ERROR", "RAY_CONNECTION_TIMEOUT", "RAY_DASHBOARD_ADDRESS", "RAY_DASHBOARD_URL",
+		"RAY_SERVE_ADDRESS", "RAY_SERVE_URL", "MW_ACTOR_NAME", "MISS_TRACKER_NAME", "SHARED_CACHE_NAME", "AUTO_CREATE",
+		"LOOKUP_RETRIES", "LOOKUP_BACKOFF_S", "TIER0_ATTACH_ACTORS", "SEEDCORE_API_ADDRESS",
+	} {
+		cfg, err := connector.FromLookup(lookup(map[string]string{name: "hush"}))
+		if err != nil || len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0], name) || !strings.Contains(cfg.Warnings[0], "ignored") {
+			t.Errorf("%s: %q, %v", name, cfg.Warnings, err)
+			continue
+		}
+		if name == "RAY_PASSWORD" == strings.Contains(cfg.Warnings[0], "hush") {
+			t.Errorf("%s: %q", name, cfg.Warnings)
+		}
+		if !strings.Contains(dropped, "`"+name+"`") {
+			t.Errorf("%s is not in the document", name)
+		}
+	}
+	for _, name := range []string{
+		"RAY_ADDRESS", "RAY_HOST", "RAY_PORT", "SEEDCORE_RAY_CLIENT_PORT", "RAY_NAMESPACE", "SEEDCORE_NS", "SEEDCORE_DEFAULT_NAMESPACE",
+	} {
+		if !strings.Contains(read, "| `"+name+"`") {
+			t.Errorf("%s is not in the document", name)
+		}
+	}
+}
+
+// Every combination of the variables that decide where and in which namespace, odd values included.
+func TestEveryCombinationOfTheEnvironment(t *testing.T) {
+	// For each variable its values, and for the address what becomes of it.
+	addresses := map[string]string{
+		"": "", "auto": "auto", "ray://head:10001": "ray://head:10001", "ray://head": "ray://head", "head:6379": "head:6379",
+		"http://head:8265": "!", "head": "!", " ": "!",
+	}
+	ports := map[string]string{"": "10001", "9000": "9000", "0": "!", "ten": "!", "tcp://10.0.0.1:6379": "!"}
+	for address, direct := range addresses {
+		for _, host := range []string{"", "head"} {
+			for port, effective := range ports {
+				for _, ns := range []string{"", "serve", "a b"} {
+					for _, ray := range []string{"", "seedcore-dev"} {
+						env := map[string]string{"RAY_ADDRESS": address, "RAY_HOST": host, "RAY_PORT": port, "SEEDCORE_NS": ns, "RAY_NAMESPACE": ray}
+						want := direct
+						if want == "" && host == "" {
+							want = "auto"
+						} else if want == "" {
+							want = "ray://head:" + effective
+						}
+						cfg, err := connector.FromLookup(lookup(env))
+						if bad := strings.HasSuffix(want, "!"); bad != (err != nil) || !bad && cfg.Address != want {
+							t.Errorf("%v: %q, %v; want %q", env, cfg.Address, err, want)
+						}
+						wantNS := "seedcore-dev"
+						if ray == "" && ns != "" {
+							wantNS = ns
+						}
+						if cfg.Namespace != wantNS {
+							t.Errorf("%v: namespace %q, want %q", env, cfg.Namespace, wantNS)
+						}
+						if err == nil {
+							if _, err := connector.New(cfg); err != nil {
+								t.Errorf("%v: %v", env, err)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
 }

@@ -35,6 +35,8 @@ type Connector struct {
 	started    bool       // the owner runs
 	persistent bool       // the owner goes on after a failed attempt
 	reset      bool       // the owner is to replace the session
+	hooks      []namedHook
+	stat       Stat
 	info       Info
 	client     *ray.Client
 	attempt    *attempt      // the attempt under way, or else the next one

@@ -31,6 +31,9 @@ type Info struct {
 	// way is looked for. Both are empty without a session.
 	Direct   bool   `json:"direct"`
 	NoDirect string `json:"no_direct,omitempty"`
+	// Ready: the hooks of this session are done; see OnSession. Pending is what the newest failure of one was.
+	Ready   bool   `json:"ready"`
+	Pending string `json:"pending,omitempty"`
 	// LastError is the newest failure, kept until both links are well again, and NextStep what to do about one that kept us
 	// from connecting.
 	LastError string `json:"last_error,omitempty"`
@@ -55,6 +58,7 @@ func (i *Info) forgetSession() {
 	i.SessionID, i.JobID, i.NodeID, i.ClusterID, i.GCSAddress, i.RayVersion, i.PythonVersion = "", "", "", "", "", "", ""
 	i.Session.Answers, i.GCS.Answers = false, false
 	i.Direct, i.NoDirect = false, ""
+	i.Ready, i.Pending = false, ""
 }
 
 // Info returns a snapshot. It makes no round trip.

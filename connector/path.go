@@ -94,9 +94,7 @@ func (c *Connector) seek(ctx context.Context) <-chan path {
 	address, node := c.path.address, c.client.Session().Info().NodeID
 	c.background.Go(func() {
 		for failures := 1; ; failures++ {
-			select {
-			case <-time.After(c.backoff(failures)):
-			case <-ctx.Done():
+			if !pause(ctx, c.backoff(failures)) {
 				return
 			}
 			p := c.dialPath(ctx, address, node)
@@ -148,10 +146,7 @@ func (i *Info) setPath(p path) {
 // retirePath closes a second link that was replaced, once those who hold its client had time to end.
 func (c *Connector) retirePath(p path) {
 	c.background.Go(func() {
-		select {
-		case <-time.After(farewell):
-		case <-c.owner.Done():
-		}
+		pause(c.owner, farewell)
 		c.closePath(p)
 	})
 }

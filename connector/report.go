@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Event is a change of the connection: of its state, or of which link answers.
+// Event is a change of the connection: of its state, of which link answers, or of whether it is ready.
 type Event struct {
-	// From and To are the states before and after; they are the same when one link took the other's place.
+	// From and To are the states before and after; they are the same when something else changed.
 	From State `json:"from"`
 	To   State `json:"to"`
 	// Info is what was known right after the change. Its LastError is the cause.
@@ -48,7 +48,7 @@ func (c *Connector) set(alter func(*Info)) bool {
 	if moved {
 		after.Since = time.Now()
 	}
-	if moved || after.Session.Answers != before.Session.Answers || after.GCS.Answers != before.GCS.Answers {
+	if moved || after.Session.Answers != before.Session.Answers || after.GCS.Answers != before.GCS.Answers || after.Ready != before.Ready {
 		c.untold = append(c.untold, Event{From: before.State, To: after.State, Info: after, level: c.level(before, after)})
 	}
 	c.info = after
@@ -97,7 +97,7 @@ func (c *Connector) unlock() {
 // tell is the one place where a change leaves the package: as a log line, a measurement, and an event.
 func (c *Connector) tell(e Event) {
 	i := e.Info
-	attrs := []any{"state", i.State, "was", e.From, "epoch", i.Epoch, "address", i.Address, "session", i.Session.Answers, "gcs", i.GCS.Answers}
+	attrs := []any{"state", i.State, "was", e.From, "epoch", i.Epoch, "address", i.Address, "session", i.Session.Answers, "gcs", i.GCS.Answers, "ready", i.Ready}
 	if i.LastError != "" {
 		attrs = append(attrs, "cause", i.LastError)
 	}

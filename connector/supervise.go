@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/seedcore/seedcore/ray"
@@ -67,6 +68,16 @@ func (c *Connector) rest(failures int) bool {
 	return true
 }
 
+// pause waits for d; it returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // backoff is the pause after that many failures in a row.
 func (c *Connector) backoff(failures int) time.Duration {
 	limit := min(c.cfg.SlowestBackoff, c.cfg.FirstBackoff<<min(failures-1, 20))
@@ -78,6 +89,7 @@ func (c *Connector) connect() error {
 	c.mu.Lock()
 	c.reset = false
 	epoch := c.info.Epoch + 1
+	c.stat.Attempts++
 	goOn := c.set(func(i *Info) {
 		i.State = StateConnecting
 		i.Attempts++
@@ -103,6 +115,7 @@ func (c *Connector) connect() error {
 	defer c.unlock()
 	if failed != nil {
 		c.failure = failed.sameAs()
+		c.stat.FailedAttempts++
 		c.set(func(i *Info) {
 			i.State = StateDisconnected
 			i.Resolved = info.Resolved
@@ -115,7 +128,7 @@ func (c *Connector) connect() error {
 	c.persistent, c.failure = true, ""
 	c.set(func(i *Info) {
 		info.State, info.Since, info.Epoch = stateOf(true, next.gcs != nil, next.proven), i.Since, epoch
-		info.Address = i.Address
+		info.Address, info.Ready = i.Address, len(c.hooks) == 0
 		info.GCS = i.GCS
 		info.setPath(next)
 		*i = info
@@ -178,6 +191,11 @@ func (c *Connector) watch() time.Duration {
 	ctx, cancel := context.WithCancel(c.owner)
 	defer cancel()
 	session := c.client.Session()
+	c.mu.Lock()
+	hooks, epoch := slices.Clone(c.hooks), c.info.Epoch
+	c.mu.Unlock()
+	client := c.client
+	c.background.Go(func() { c.runHooks(ctx, hooks, client, epoch) })
 	var found <-chan path // set while the second link is looked for
 	timer := time.NewTimer(c.untilCheck())
 	defer timer.Stop()
@@ -202,7 +220,7 @@ func (c *Connector) watch() time.Duration {
 			reset := c.reset
 			c.mu.Unlock()
 			if reset {
-				c.lose(errors.New("connector: reset was asked for"))
+				c.lose(errReset)
 				return farewell
 			}
 			// Connect was called while the session does not answer: settle now whether it does.
@@ -238,6 +256,7 @@ func (c *Connector) check() (gone bool) {
 	}
 	second := make(chan outcome, 1)
 	session := c.client.Session()
+	moved := session.Stats().Moved
 	go func() { second <- measure(func() error { return c.path.check(ctx, session.Info().NodeID) }) }()
 	first := measure(func() error { return session.Ping(ctx) })
 	gcs := <-second
@@ -252,6 +271,9 @@ func (c *Connector) check() (gone bool) {
 		c.lose(session.Err())
 		return true
 	}
+	if first.err != nil && session.Stats().Moved != moved {
+		first = outcome{nil, first.latency} // the ping has to wait behind something large, which does get through
+	}
 	if isOther(gcs.err) {
 		if c.path.proven {
 			c.lose(gcs.err)
@@ -263,6 +285,10 @@ func (c *Connector) check() (gone bool) {
 	c.mu.Lock()
 	defer c.unlock()
 	c.path.proven = c.path.proven || gcs.err == nil
+	c.stat.Checks++
+	if first.err != nil || gcs.err != nil {
+		c.stat.FailedChecks++
+	}
 	c.set(func(i *Info) {
 		i.State = stateOf(first.err == nil, c.path.gcs != nil, gcs.err == nil)
 		i.Session.Answers, i.GCS.Answers = false, false
@@ -283,9 +309,16 @@ func (c *Connector) check() (gone bool) {
 	return false
 }
 
+var errReset = errors.New("connector: reset was asked for")
+
 func (c *Connector) lose(cause error) {
 	c.mu.Lock()
 	defer c.unlock()
+	if cause == errReset { //nolint:errorlint // it is handed over as it is
+		c.stat.Resets++
+	} else {
+		c.stat.Lost++
+	}
 	c.set(func(i *Info) {
 		i.State, i.LastError, i.Attempts = StateLost, cause.Error(), 0
 		i.forgetSession()

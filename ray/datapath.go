@@ -206,10 +206,15 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 		if next.last {
 			s.left.Store(true)
 		}
+		first := true
 		for msg := range messages(next.msg, next.from()) {
 			if stream.Send(msg) != nil {
 				return nil
 			}
+			if !first {
+				s.moved.Add(1) // there was room for it, so that those before it got on
+			}
+			first = false
 			progress()
 		}
 		if next.last {
@@ -221,6 +226,7 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 
 // receive takes one message of the server.
 func (s *Session) receive(resp *raypb.DataResponse) {
+	s.moved.Add(1)
 	r := s.out.accept(resp)
 	if r == nil {
 		return

@@ -50,7 +50,7 @@ type Session struct {
 	done     chan struct{}
 	stopped  chan struct{} // closed when the owner goroutine and all it started are gone
 
-	reconnects, resent, requests, answers atomic.Int64
+	reconnects, resent, requests, answers, moved atomic.Int64
 
 	mu  sync.Mutex // guards err
 	err error
@@ -83,6 +83,7 @@ type SessionStats struct {
 	Answers     int64 `json:"answers"`     // complete answers
 	Queued      int   `json:"queued"`      // requests that were not sent yet
 	Outstanding int   `json:"outstanding"` // requests that were sent and have no answer yet
+	Moved       int64 `json:"moved"`       // messages that came, and parts after the first of large requests that were taken
 	Refs        int   `json:"refs"`        // objects and actors that the cluster holds for this session
 }
 
@@ -114,7 +115,7 @@ func (s *Session) Stats() SessionStats {
 	queued, sent, _ := s.out.counts()
 	return SessionStats{
 		Reconnects: s.reconnects.Load(), Resent: s.resent.Load(), Requests: s.requests.Load(), Answers: s.answers.Load(),
-		Queued: queued, Outstanding: sent, Refs: s.refs.count(),
+		Queued: queued, Outstanding: sent, Moved: s.moved.Load(), Refs: s.refs.count(),
 	}
 }
 

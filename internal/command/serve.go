@@ -10,6 +10,7 @@ import (
 
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/organism"
+	"github.com/seedcore/seedcore/ray"
 	"github.com/seedcore/seedcore/server"
 )
 
@@ -56,6 +57,7 @@ func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Con
 		return err
 	}
 	s.log.Info("listening", "address", srv.Address())
+	conn.OnSession("organism", func(ctx context.Context, _ *ray.Client, _ uint64) error { return org.WaitReady(ctx) })
 	conn.Start()
 	defer func() {
 		farewell, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -69,7 +71,7 @@ func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Con
 	defer cancel()
 	parts.Go(func() { org.Run(ctx) })
 	parts.Go(func() {
-		if org.WaitReady(ctx) == nil {
+		if conn.WaitReady(ctx) == nil {
 			fmt.Fprint(s.out, welcome(srv.Address(), conn.Info(), org, head))
 		}
 	})

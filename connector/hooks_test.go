@@ -1,0 +1,150 @@
+package connector_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/internal/faultproxy"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// Hooks run in order on every session, each until it succeeds, and leave the connection as it is.
+func TestHooksOfASession(t *testing.T) {
+	proxy := faultproxy.New(t, raytest.Head(t).ClientAddress())
+	conn, log := newConnector(t, connector.Config{
+		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t),
+		FirstBackoff: 5 * time.Millisecond, SlowestBackoff: 20 * time.Millisecond,
+	})
+	var mu sync.Mutex // guards calls
+	var calls []string
+	ready := make(chan struct{})
+	note := func(call string) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, call)
+	}
+	failures := 3
+	conn.OnSession("bootstrap", func(ctx context.Context, client *ray.Client, epoch uint64) error {
+		if err := client.Session().Ping(ctx); err != nil {
+			return err
+		}
+		if failures--; failures >= 0 {
+			note("failed")
+			return errors.New("not yet")
+		}
+		note("bootstrap")
+		return nil
+	})
+	conn.OnSession("organism", func(ctx context.Context, _ *ray.Client, epoch uint64) error {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		note("organism")
+		return nil
+	})
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := conn.WaitReady(short); !errors.Is(err, connector.ErrNotReady) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "disconnected") {
+		t.Errorf("before the first session: %v", err)
+	}
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(calls) == 4
+	})
+	info := conn.Info()
+	if info.State != connector.StateConnected || info.Ready || !strings.Contains(info.Pending, "bootstrap: not yet") {
+		t.Errorf("while hooks run: %+v", info)
+	}
+	if n := strings.Count(log.String(), "a hook of the session failed"); n != 1 {
+		t.Errorf("the same failure was told %d times", n)
+	}
+	close(ready)
+	if err := conn.WaitReady(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Reset(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.WaitReady(deadline(t)); err != nil || conn.Info().Epoch != 2 || !conn.Info().Ready {
+		t.Errorf("%v, %+v", err, conn.Info())
+	}
+	mu.Lock()
+	got := strings.Join(calls, " ")
+	mu.Unlock()
+	if got != "failed failed failed bootstrap organism bootstrap organism" {
+		t.Error(got)
+	}
+
+	stat := conn.Stat()
+	if stat.Attempts != 2 || stat.FailedAttempts != 0 || stat.Sessions != 2 || stat.Resets != 1 || stat.Lost != 0 || stat.Session.Requests == 0 {
+		t.Errorf("%+v", stat)
+	}
+	if text, err := json.Marshal(stat); err != nil || !strings.Contains(string(text), `"resets":1`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := conn.Call(deadline(t), "nobody", "nothing"); !errors.Is(err, ray.ErrActorNotFound) || !strings.Contains(err.Error(), conn.Info().Namespace) {
+		t.Errorf("a call of nobody: %v", err)
+	}
+	if err := conn.Close(deadline(t)); err != nil {
+		t.Error(err)
+	}
+	if err := conn.WaitReady(deadline(t)); !errors.Is(err, connector.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// A ping takes its turn behind what is being sent. As long as that gets through, the session is well.
+func TestASessionBusyWithALargeValueIsWell(t *testing.T) {
+	proxy := faultproxy.New(t, raytest.Head(t).ClientAddress())
+	conn, _ := newConnector(t, connector.Config{
+		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t), HealthInterval: 50 * time.Millisecond, HealthTimeout: 2 * time.Second,
+	})
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	events := conn.Subscribe(100)
+	proxy.Delay(2 * time.Millisecond) // for each 32 KiB
+	start := time.Now()
+	if _, err := session(t, conn).Put(deadline(t), make([]byte, 48<<20)); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(start)
+	proxy.Delay(0)
+	events.Close()
+	for e := range events.Events() {
+		t.Errorf("from %s to %s during %s of sending: %s", e.From, e.To, took, e.Info.LastError)
+	}
+	if took < 3*time.Second {
+		t.Logf("sending took only %s, less than a check may take", took)
+	}
+}
+
+func TestTheDefaultConnector(t *testing.T) {
+	t.Setenv("RAY_ADDRESS", "http://head:8265")
+	if _, err := connector.Default(); err == nil {
+		t.Error("an address that cannot be used was taken")
+	}
+	t.Setenv("RAY_ADDRESS", "ray://head:10001")
+	first, err := connector.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("RAY_ADDRESS", "ray://other:10001")
+	second, err := connector.Default()
+	if err != nil || first != second || first.Info().Address != "ray://head:10001" || first.Info().State != connector.StateDisconnected {
+		t.Errorf("%v, %+v", err, second.Info())
+	}
+}
