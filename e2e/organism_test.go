@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -226,9 +228,16 @@ func TestTwoConfigurationsDoNotFight(t *testing.T) {
 		return nil
 	})
 	before := ids(t, second, namespace)
-	replaced, err := b.ReplaceOutdated(wait)
-	if err != nil || !slices.Equal(replaced, []string{organID, agentID}) {
-		t.Errorf("replaced: %v, %v", replaced, err)
+	file := filepath.Join(t.TempDir(), "organism.yaml")
+	if err := os.WriteFile(file, []byte("seedcore:\n  organism:\n    organ_types:\n      - id: "+organID+"\n        type: Utility\n        agent_count: 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replaced := []string{organID, agentID}
+	for _, want := range []string{organID + " was made anew\n" + agentID + " was made anew\n", "nothing that runs is outdated\n"} {
+		p := start(t, environment(raytest.Head(t).ClientAddress(), namespace), "--log-level=error", "replace", "--config="+file)
+		if err := p.end(2 * time.Minute); err != nil || p.text() != want {
+			t.Errorf("seedcore replace: %v, %q instead of %q", err, p.text(), want)
+		}
 	}
 	eventually(t, 60*time.Second, "nothing is outdated", func() error {
 		if h := b.Health(); !h.OK || len(h.Outdated) > 0 {

@@ -37,6 +37,7 @@ type AgentConfig struct {
 // max_concurrency 1 one call at a time; whoever hosts agents otherwise has to see to that.
 type Agent struct {
 	id, organID string
+	spec        string // what it was made from
 	roles       RoleProbs
 	performance Performance
 	h           [StateDim]float64
@@ -79,6 +80,7 @@ func NewAgent(config AgentConfig) (*Agent, error) {
 	return &Agent{
 		id:               config.ID,
 		organID:          config.OrganID,
+		spec:             agentSpecOf(config.ID, config.OrganID, roles),
 		roles:            roles,
 		performance:      NewPerformance(),
 		simulated:        Simulated(rng),

@@ -116,7 +116,7 @@ func (o *Organism) observe(k *keeper, err error) {
 		k.log.Warn("organism is not up", "cause", h.Problem)
 	}
 	if len(h.Outdated) > 0 && !slices.Equal(h.Outdated, before.Outdated) {
-		k.log.Warn("actors run that another program or configuration made; end them by name to have them made anew", "outdated", h.Outdated)
+		k.log.Warn("actors run that another program or configuration made; seedcore replace makes them anew", "outdated", h.Outdated)
 	}
 	if len(h.Conflicts) > 0 && len(before.Conflicts) == 0 {
 		k.log.Warn("another server keeps organs with another configuration", "conflicts", h.Conflicts)

@@ -74,7 +74,7 @@ type SummaryStats struct {
 }
 
 // Ping returns the agent's id, time and process.
-func (a *Agent) Ping() Pong { return pong(a.id, AgentClass, a.now()) }
+func (a *Agent) Ping() Pong { return pong(a.id, AgentClass, a.spec, a.now()) }
 
 // Heartbeat returns the agent's state and remembers the time as that of the last heartbeat. The result shares nothing
 // with the agent.

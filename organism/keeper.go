@@ -32,9 +32,9 @@ type actorSpec struct {
 // singletons are the actors that exist once in a namespace, by the seed's names.
 func singletons() []actorSpec {
 	return []actorSpec{
-		{name: MissTrackerName, class: MissTrackerClass, hash: hash(MissTrackerClass)},
-		{name: SharedCacheName, class: SharedCacheClass, hash: hash(SharedCacheClass)},
-		{name: MwStoreName, class: MwStoreClass, hash: hash(MwStoreClass)},
+		{name: MissTrackerName, class: MissTrackerClass, hash: singletonSpec(MissTrackerClass)},
+		{name: SharedCacheName, class: SharedCacheClass, hash: singletonSpec(SharedCacheClass)},
+		{name: MwStoreName, class: MwStoreClass, hash: singletonSpec(MwStoreClass)},
 	}
 }
 
@@ -45,10 +45,10 @@ func (c Config) specs() []actorSpec {
 	for _, organ := range c.Organs {
 		specs = append(specs, actorSpec{
 			name: organ.ID, class: OrganClass, args: []any{organ.ID, organ.Type, organ.agentIDs()},
-			hash: hash(OrganClass, organ.ID, organ.Type), // its agents follow the configuration, see register
+			hash: organSpec(organ.ID, organ.Type), // its agents follow the configuration, see register
 		})
 		for _, id := range organ.agentIDs() {
-			specs = append(specs, agentSpec(id, organ.Type, organ.ID))
+			specs = append(specs, agentSpec(id, organ.Type, RolesFor(organ.Type), organ.ID))
 		}
 	}
 	return specs
@@ -63,8 +63,15 @@ func (c Config) ActorNames() []string {
 	return names
 }
 
-func agentSpec(id string, roles any, organID string) actorSpec {
-	return actorSpec{name: id, class: AgentClass, args: []any{id, roles, organID}, hash: hash(AgentClass, id, roles, organID)}
+// agentSpec is an agent that is constructed from arg, which stands for roles.
+func agentSpec(id string, arg any, roles RoleProbs, organID string) actorSpec {
+	if roles == (RoleProbs{}) {
+		roles = DefaultRoles()
+	}
+	if normalized, err := roles.Normalized(); err == nil { // the actor does the same, or refuses to be made
+		roles = normalized
+	}
+	return actorSpec{name: id, class: AgentClass, args: []any{id, arg, organID}, hash: agentSpecOf(id, organID, roles)}
 }
 
 func (o OrganConfig) agentIDs() []string {
@@ -86,6 +93,7 @@ type keeper struct {
 
 	mu               sync.Mutex // guards what follows
 	created, adopted int
+	made             map[string]string // ids of the actors that this keeper created, by name
 	seen             map[string]string // ids of the actors that were brought up or adopted on this session, by name
 	outdated         map[string]bool   // names of those that something else than this configuration and program made
 	conflicts        map[string]string // organs that another server's configuration holds
@@ -95,7 +103,7 @@ type keeper struct {
 func (o *Organism) newKeeper(client *ray.Client, epoch uint64) *keeper {
 	k := &keeper{
 		organism: o, opened: client, namespace: o.conn.Info().Namespace, epoch: epoch, log: o.log,
-		seen: map[string]string{}, outdated: map[string]bool{}, conflicts: map[string]string{}, classes: map[string]*ray.ActorClass{},
+		made: map[string]string{}, seen: map[string]string{}, outdated: map[string]bool{}, conflicts: map[string]string{}, classes: map[string]*ray.ActorClass{},
 	}
 	if gcs := client.GCS(); gcs != nil {
 		o.enter(gcs.ClusterID())
@@ -216,11 +224,11 @@ func (k *keeper) whereabouts(ctx context.Context, name string) string {
 
 // ensure makes an actor run: it adopts the one of that name or creates it, and waits for its answer.
 func (k *keeper) ensure(ctx context.Context, spec actorSpec) error {
-	id, made, err := k.obtain(ctx, spec)
+	id, err := k.obtain(ctx, spec)
 	if err == nil {
 		var answer Pong
 		if answer, err = k.firstAnswer(ctx, spec); err == nil {
-			k.met(spec, id, made, answer)
+			k.met(spec, id, answer)
 			return nil
 		}
 		if !errors.Is(err, ErrNameTaken) && ctx.Err() == nil {
@@ -249,18 +257,22 @@ func (k *keeper) firstAnswer(ctx context.Context, spec actorSpec) (Pong, error) 
 // pingAgain is the pause before an actor whose process went away is asked again.
 const pingAgain = 200 * time.Millisecond
 
-// obtain returns the id of the actor of that name, and whether it was made here and now.
-func (k *keeper) obtain(ctx context.Context, spec actorSpec) (id string, made bool, err error) {
+// obtain returns the id of the actor of that name, and creates it if there is none.
+func (k *keeper) obtain(ctx context.Context, spec actorSpec) (id string, err error) {
 	id, err = k.find(ctx, spec)
 	if !errors.Is(err, ray.ErrActorNotFound) && !errors.Is(err, ray.ErrActorDied) {
-		return id, false, err
+		return id, err
 	}
 	id, err = k.create(ctx, spec)
-	if !errors.Is(err, ray.ErrActorExists) {
-		return id, err == nil, err
+	if errors.Is(err, ray.ErrActorExists) {
+		return k.find(ctx, spec) // somebody else was faster
 	}
-	id, err = k.find(ctx, spec) // somebody else was faster
-	return id, false, err
+	if err == nil {
+		k.mu.Lock()
+		k.made[spec.name] = id // also if its first answer comes in a later round
+		k.mu.Unlock()
+	}
+	return id, err
 }
 
 // find returns the id of a running actor of that name, which must be of the class: a name that something else took is
@@ -315,7 +327,7 @@ func (k *keeper) ping(ctx context.Context, spec actorSpec, timeout time.Duration
 }
 
 // met records an actor that answered.
-func (k *keeper) met(spec actorSpec, id string, made bool, answer Pong) {
+func (k *keeper) met(spec actorSpec, id string, answer Pong) {
 	// What cannot be compared is not called outdated: that the program is unusable shows when an actor has to be made.
 	outdated := answer.Spec != spec.hash
 	if program, err := k.organism.packaged(); err == nil && answer.Program != program.URI() {
@@ -325,7 +337,7 @@ func (k *keeper) met(spec actorSpec, id string, made bool, answer Pong) {
 	_, back := k.seen[spec.name]
 	switch {
 	case back: // it was counted before
-	case made:
+	case k.made[spec.name] == id:
 		k.created++
 	default:
 		k.adopted++
@@ -353,8 +365,6 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.StartTimeout)
 	defer cancel()
-	env := ray.GoRuntimeEnv(uri)
-	env.EnvVars = map[string]string{envProgram: uri, envSpec: spec.hash}
 	cpus := actorCPUs
 	if k.organism.opts.NoCPU {
 		cpus = 0
@@ -365,7 +375,7 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 		Detached:    true,
 		MaxRestarts: maxRestartsForEver,
 		NumCPUs:     cpus,
-		RuntimeEnv:  env,
+		RuntimeEnv:  ray.GoRuntimeEnv(uri),
 	}, spec.args...)
 	if err != nil {
 		return "", err

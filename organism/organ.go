@@ -82,7 +82,7 @@ type OrganStatus struct {
 func (o *Organ) ID() string { return o.id }
 
 // Ping returns the organ's id, time and process.
-func (o *Organ) Ping() Pong { return pong(o.id, OrganClass, o.now()) }
+func (o *Organ) Ping() Pong { return pong(o.id, OrganClass, organSpec(o.id, o.organType), o.now()) }
 
 // RegisterAgent adds an agent. One that is there already stays where it is. An unusable id is an error.
 func (o *Organ) RegisterAgent(agentID string) error {

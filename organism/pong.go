@@ -6,13 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
-)
-
-// Environment variables of an actor's process, set at its creation: what it was made of.
-const (
-	envProgram = "SEEDCORE_ACTOR_PROGRAM"
-	envSpec    = "SEEDCORE_ACTOR_SPEC"
 )
 
 // Pong is the answer of every actor here to ping.
@@ -25,17 +22,35 @@ type Pong struct {
 	TS float64 `json:"ts"`
 	// PID is the process that answered.
 	PID int `json:"pid"`
-	// Program names the program that the process was started from, and Spec the class and arguments that it was
-	// configured with, each by a hash. Both are empty for an actor that no Organism made.
+	// Program is the URI of the package that the process was started from; empty when it was started otherwise.
 	Program string `json:"program"`
-	Spec    string `json:"spec"`
+	// Spec is a hash of the class and of what the actor was constructed from, the organ's agents apart.
+	Spec string `json:"spec"`
 }
 
-func pong(id, class string, now time.Time) Pong {
-	return Pong{
-		ID: id, Class: class, TS: seconds(now), PID: os.Getpid(),
-		Program: os.Getenv(envProgram), Spec: os.Getenv(envSpec),
+func pong(id, class, spec string, now time.Time) Pong {
+	return Pong{ID: id, Class: class, TS: seconds(now), PID: os.Getpid(), Program: ownPackage(), Spec: spec}
+}
+
+// ownPackage is the URI of the package that this process was started from. Ray unpacks a package in a directory of its
+// name.
+var ownPackage = sync.OnceValue(func() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
 	}
+	name := filepath.Base(filepath.Dir(path))
+	if !strings.HasPrefix(name, "_ray_pkg_") {
+		return ""
+	}
+	return "gcs://" + name + ".zip"
+})
+
+// The specs of actors, as they themselves and an Organism know them.
+func singletonSpec(class string) string     { return hash(class) }
+func organSpec(id, organType string) string { return hash(OrganClass, id, organType) }
+func agentSpecOf(id, organID string, roles RoleProbs) string {
+	return hash(AgentClass, id, organID, roles.E, roles.S, roles.O)
 }
 
 // newPong reads what an actor's ping returned; false: an actor of this package does not answer like that.

@@ -118,10 +118,16 @@ func (m *MwStore) Incr(id string, delta int64) error {
 func (m *MwStore) TopN(n int64) []Count { return m.uses.top(n) }
 
 // Ping returns the actor's name, time and process.
-func (m *MissTracker) Ping() Pong { return pong(MissTrackerName, MissTrackerClass, time.Now()) }
+func (m *MissTracker) Ping() Pong {
+	return pong(MissTrackerName, MissTrackerClass, singletonSpec(MissTrackerClass), time.Now())
+}
 
 // Ping returns the actor's name, time and process.
-func (c *SharedCache) Ping() Pong { return pong(SharedCacheName, SharedCacheClass, time.Now()) }
+func (c *SharedCache) Ping() Pong {
+	return pong(SharedCacheName, SharedCacheClass, singletonSpec(SharedCacheClass), time.Now())
+}
 
 // Ping returns the actor's name, time and process.
-func (m *MwStore) Ping() Pong { return pong(MwStoreName, MwStoreClass, time.Now()) }
+func (m *MwStore) Ping() Pong {
+	return pong(MwStoreName, MwStoreClass, singletonSpec(MwStoreClass), time.Now())
+}

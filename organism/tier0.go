@@ -52,7 +52,7 @@ func (o *Organism) CreateAgent(ctx context.Context, id string, roles RoleProbs) 
 		return false, err
 	}
 	k := o.newKeeper(client, 0)
-	if err := k.ensure(ctx, agentSpec(id, arg, "")); err != nil {
+	if err := k.ensure(ctx, agentSpec(id, arg, roles, "")); err != nil {
 		return false, err
 	}
 	return k.created == 1, nil

@@ -1,4 +1,4 @@
-// Package command is seedcore's command line: up, serve, status and check.
+// Package command is seedcore's command line: up, serve, status, replace and check.
 package command
 
 import (
@@ -30,10 +30,11 @@ The cluster is found by RAY_ADDRESS (ray://host:10001, host:6379 of the GCS, or 
 live in the namespace RAY_NAMESPACE, else SEEDCORE_NS, else seedcore-dev.`
 
 type commandLine struct {
-	Up     upCommand     `cmd:"" help:"Serve, and start a local Ray head first when neither RAY_ADDRESS nor RAY_HOST is set."`
-	Serve  serveCommand  `cmd:"" help:"Serve on the cluster of RAY_ADDRESS, which may come up later. Never starts Ray."`
-	Status statusCommand `cmd:"" help:"Show the cluster, the connection and the actors of the namespace."`
-	Check  checkCommand  `cmd:"" help:"Check this environment and cluster: a line each, exit code 1 when one fails."`
+	Up      upCommand      `cmd:"" help:"Serve, and start a local Ray head first when neither RAY_ADDRESS nor RAY_HOST is set."`
+	Serve   serveCommand   `cmd:"" help:"Serve on the cluster of RAY_ADDRESS, which may come up later. Never starts Ray."`
+	Status  statusCommand  `cmd:"" help:"Show the cluster, the connection and the actors of the namespace."`
+	Replace replaceCommand `cmd:"" help:"Make actors anew that another program or configuration made, one after the other; what they keep in memory is lost."`
+	Check   checkCommand   `cmd:"" help:"Check this environment and cluster: a line each, exit code 1 when one fails."`
 
 	LogLevel  string `help:"Least level of log lines: debug, info, warn or error; info unless the command talks itself." enum:",debug,info,warn,error" env:"SEEDCORE_LOG_LEVEL" default:""`
 	LogFormat string `help:"Form of log lines on standard error." enum:"text,json" env:"SEEDCORE_LOG_FORMAT" default:"text"`
