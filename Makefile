@@ -46,6 +46,10 @@ lint: ## Check style and correctness with golangci-lint
 bench: setup build ## Compare our ways to call an actor with Python's, on one Ray
 	@go run ./bench $(ARGS)
 
+.PHONY: bench-ray
+bench-ray: setup ## Compare a session with Python's Ray Client, operation by operation, on one Ray
+	@go run ./bench/session $(ARGS)
+
 .PHONY: generate
 generate: setup ## Regenerate the protocol stubs from the Ray wheel
 	@scripts/generate.sh

@@ -207,7 +207,10 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 			s.left.Store(true)
 		}
 		first := true
+		sent, total := 0, len(next.msg.GetPut().GetData())+len(next.msg.GetTask().GetData())
 		for msg := range messages(next.msg, next.from()) {
+			sent += len(msg.GetPut().GetData()) + len(msg.GetTask().GetData())
+			next.reportSent(sent, total) // first, so that nothing is told once the answer is there
 			if stream.Send(msg) != nil {
 				return nil
 			}
@@ -227,7 +230,12 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 // receive takes one message of the server.
 func (s *Session) receive(resp *raypb.DataResponse) {
 	s.moved.Add(1)
+	listener := s.out.listener(resp)
 	r := s.out.accept(resp)
+	if listener != nil {
+		// Only this goroutine touches what was put together so far.
+		listener.progress(Progress{Done: int64(listener.object.received), Total: int64(resp.GetGet().GetTotalSize())})
+	}
 	if r == nil {
 		return
 	}

@@ -1,7 +1,11 @@
 package ray
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
@@ -187,3 +191,28 @@ type Hosts struct{ t hostTable }
 func NewHosts(recheck time.Duration) *Hosts       { return &Hosts{hostTable{recheck: recheck}} }
 func (h *Hosts) Allow(address string) error       { return h.t.allow(address) }
 func (h *Hosts) Report(address string, err error) { h.t.report(address, err) }
+
+// ReadWebSocket reads the frames of a server to their end.
+func ReadWebSocket(data []byte) ([]byte, error) {
+	return io.ReadAll(&webSocket{reader: bufio.NewReader(bytes.NewReader(data)), writer: io.Discard})
+}
+
+// LogRecord is one record of a cluster's log.
+type LogRecord struct {
+	Level slog.Level
+	Text  string
+	Attrs map[string]string
+}
+
+// LogRecords returns what a message of the log channel becomes.
+func LogRecords(level int32, name, text string) []LogRecord {
+	var out []LogRecord
+	logRecords(&raypb.LogData{Level: level, Name: name, Msg: text}, func(level slog.Level, text string, attrs ...slog.Attr) {
+		r := LogRecord{Level: level, Text: text, Attrs: map[string]string{}}
+		for _, a := range attrs {
+			r.Attrs[a.Key] = a.Value.String()
+		}
+		out = append(out, r)
+	})
+	return out
+}

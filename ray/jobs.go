@@ -178,7 +178,11 @@ func (d *Dashboard) FollowJobLogs(ctx context.Context, id string, w io.Writer) e
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096)) // what there is explains the status
-		return fail(SentYes, refusal(response.StatusCode, string(text)))
+		err := refusal(response.StatusCode, string(text))
+		if response.StatusCode == http.StatusOK {
+			err = fmt.Errorf("%w at %s: %w", ErrNoDashboard, d.base, err)
+		}
+		return fail(SentYes, err)
 	}
 	conn, ok := response.Body.(io.ReadWriter)
 	if !ok || !isWebSocket(response, key) {

@@ -55,7 +55,7 @@ func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
 // put stores a pickle. What the server cannot read or import is a clean error here, as it is not in a task.
 func (s *Session) put(ctx context.Context, target string, data []byte, uses []*tracked) (*handle, error) {
 	r := &request{
-		target: target, size: int64(len(data)), uses: uses,
+		target: target, size: int64(len(data)), uses: uses, progress: progressOf(ctx),
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Put{Put: &raypb.PutRequest{Data: data}}},
 	}
 	r.absorb = func(resp *raypb.DataResponse) {
@@ -163,7 +163,7 @@ func (s *Session) fetch(ctx context.Context, target string, t *tracked) (*reques
 	err := ctx.Err()
 	if err == nil {
 		var r *request
-		if r, err = s.refs.fetchOf(t); err == nil {
+		if r, err = s.refs.fetchOf(t, progressOf(ctx)); err == nil {
 			return r, nil
 		}
 	}
@@ -204,7 +204,7 @@ func retarget(err error, target string) error {
 }
 
 // fetchOf returns the get of t that is under way, joined, or starts one. A value that Wait left is taken instead.
-func (t *references) fetchOf(ref *tracked) (*request, error) {
+func (t *references) fetchOf(ref *tracked, progress func(Progress)) (*request, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if r := ref.arrived; r != nil {
@@ -217,7 +217,7 @@ func (t *references) fetchOf(ref *tracked) (*request, error) {
 		return r, nil
 	}
 	r := &request{
-		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref},
+		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref}, progress: progress,
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{Ids: [][]byte{[]byte(ref.id)}, Asynchronous: true}}},
 	}
 	if err := t.session.out.add(r); err != nil {

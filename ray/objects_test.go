@@ -118,14 +118,33 @@ func testValuesWithoutFormAreRefused(t *testing.T, s *ray.Session) {
 func testLargeValuesTravelInChunks(t *testing.T, s *ray.Session) {
 	ctx := deadline(t)
 	big := pattern(70 << 20)
-	ref, err := s.Put(ctx, big)
+	told := make(chan ray.Progress, 100)
+	watched := ray.WithProgress(ctx, func(p ray.Progress) { told <- p })
+	steps := func(upload bool) {
+		t.Helper()
+		var last ray.Progress
+		n := len(told)
+		for range n {
+			p := <-told
+			if p.Upload != upload || p.Done <= last.Done || p.Total < 70<<20 {
+				t.Errorf("%+v after %+v", p, last)
+			}
+			last = p
+		}
+		if n < 14 || last.Done != last.Total {
+			t.Errorf("%d steps, at last %+v", n, last)
+		}
+	}
+	ref, err := s.Put(watched, big)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := s.Get(ctx, ref)
+	steps(true)
+	v, err := s.Get(watched, ref)
 	if err != nil {
 		t.Fatal(err)
 	}
+	steps(false)
 	if got, ok := v.([]byte); !ok || !bytes.Equal(got, big) {
 		t.Fatalf("70 MiB became a %T of another content", v)
 	}

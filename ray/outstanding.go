@@ -49,6 +49,8 @@ type request struct {
 	// shared: several callers read the bytes of the value, so that each needs a copy. Guarded by references.mu until done is
 	// closed; nobody joins a get after that.
 	shared bool
+	// progress, when not nil, hears how far the transfer is.
+	progress func(Progress)
 	// releases are the ids that a release names.
 	releases [][]byte
 	// producesActor: the answer names an actor, which may be one that this session holds already.
@@ -308,6 +310,19 @@ func (o *outbox) accept(resp *raypb.DataResponse) *request {
 		}
 	}
 	return r
+}
+
+// listener returns the request whose caller wants to hear of this piece of a value, or nil.
+func (o *outbox) listener(resp *raypb.DataResponse) *request {
+	if !resp.GetGet().GetValid() {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.sent[resp.GetReqId()]; r != nil && r.progress != nil && r.object != nil {
+		return r
+	}
+	return nil
 }
 
 // finish makes the answer of r known, and reports whether anybody waits for it.

@@ -57,7 +57,7 @@ type StateActor struct {
 	PID              int             `json:"pid"`
 	Namespace        string          `json:"ray_namespace"`
 	IsDetached       bool            `json:"is_detached"`        // detail
-	NumRestarts      int             `json:"num_restarts"`       // detail
+	NumRestarts      json.Number     `json:"num_restarts"`       // detail; Ray writes it as text
 	DeathCause       json.RawMessage `json:"death_cause"`        // detail
 	PlacementGroupID string          `json:"placement_group_id"` // detail
 }

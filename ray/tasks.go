@@ -208,7 +208,7 @@ func (s *Session) dynamicRefs(v any, _ int) (any, error) {
 func (s *Session) schedule(ctx context.Context, target string, task *raypb.ClientTask, kind refKind, uses []*tracked) ([]*handle, error) {
 	task.ClientId = s.id
 	r := &request{
-		target: target, size: int64(len(task.Data)), uses: uses, producesActor: kind == kindActor,
+		target: target, size: int64(len(task.Data)), uses: uses, producesActor: kind == kindActor, progress: progressOf(ctx),
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Task{Task: task}},
 	}
 	r.absorb = func(resp *raypb.DataResponse) {

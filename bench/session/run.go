@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+)
+
+//go:embed python_client.py
+var pythonClientSource string
+
+// row is an operation of the Go side, and the one of the Python side that it is compared with.
+type row struct {
+	name     string
+	op, peer string
+	mib      float64 // per operation, where throughput is what counts
+	ours     []result
+	theirs   []result
+}
+
+func rows() []*row {
+	return []*row{
+		{name: "actor call, sync", op: "call", peer: "call"},
+		{name: "actor call, sync, same requests", op: "call, same requests", peer: "call"},
+		{name: "200 calls, then all results", op: "pipelined", peer: "pipelined"},
+		{name: "4 callers, 4 actors", op: "callers4", peer: "callers4"},
+		{name: "16 callers, 16 actors", op: "callers16", peer: "callers16"},
+		{name: "get of 100 B", op: "get", peer: "get"},
+		{name: "get of 100 B, same requests", op: "get, same requests", peer: "get"},
+		{name: "put of 64 B", op: "put", peer: "put"},
+		{name: "put of 100 MiB", op: "put100", peer: "put100", mib: 100},
+		{name: "get of 100 MiB", op: "get100", peer: "get100", mib: 100},
+	}
+}
+
+// side is a process that measures.
+type side struct {
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	answers *bufio.Reader
+	hello   hello
+	connect time.Duration
+}
+
+func start(ctx context.Context, name string, args ...string) (*side, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "RAY_USAGE_STATS_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &side{cmd: cmd, stdin: stdin, answers: bufio.NewReader(stdout)}
+	if err := s.read(&s.hello); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s did not start: %w", name, err), s.close())
+	}
+	s.connect = time.Since(begun)
+	return s, nil
+}
+
+func (s *side) read(v any) error {
+	line, err := s.answers.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, v)
+}
+
+func (s *side) do(op string, window time.Duration) (r result, err error) {
+	line, err := json.Marshal(command{Op: op, Seconds: window.Seconds()})
+	if err != nil {
+		return r, err
+	}
+	if _, err := s.stdin.Write(append(line, '\n')); err != nil {
+		return r, err
+	}
+	return r, s.read(&r)
+}
+
+func (s *side) close() error { return errors.Join(s.stdin.Close(), s.cmd.Wait()) }
+
+func run(ctx context.Context, python string, rounds int, window time.Duration, out string) (err error) {
+	head, err := rayhead.Start(ctx, rayhead.Config{Python: python, NumCPUs: 8, ObjectStoreMemory: 1 << 30})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, head.Stop(context.WithoutCancel(ctx))) }()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ours, err := start(ctx, self, "-client", head.ClientAddress())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ours.close()) }()
+	theirs, err := start(ctx, python, "-c", pythonClientSource, head.ClientAddress())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, theirs.close()) }()
+	all := rows()
+	for round := range rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
+		for _, r := range all {
+			turns := []func() error{
+				func() error { return measure(ours, r.op, window, &r.ours) },
+				func() error { return measure(theirs, r.peer, window, &r.theirs) },
+			}
+			if round%2 == 1 {
+				slices.Reverse(turns)
+			}
+			for _, turn := range turns {
+				if err := turn(); err != nil {
+					return fmt.Errorf("%s: %w", r.name, err)
+				}
+			}
+		}
+	}
+	table := render(all, ours, theirs, rounds, window)
+	fmt.Print(table)
+	return os.WriteFile(out, []byte(table), 0o644)
+}
+
+func measure(s *side, op string, window time.Duration, into *[]result) error {
+	r, err := s.do(op, window)
+	*into = append(*into, r)
+	return err
+}
+
+func median(results []result, value func(result) float64) float64 {
+	values := make([]float64, len(results))
+	for i, r := range results {
+		values[i] = value(r)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func rate(r result) float64   { return float64(r.N) / r.Seconds }
+func cpu(r result) float64    { return r.CPU / float64(r.N) * 1e6 }
+func allocs(r result) float64 { return float64(r.Allocs) / float64(r.N) }
+
+func render(all []*row, ours, theirs *side, rounds int, window time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# A session of package ray, and Python's Ray Client\n\n")
+	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d rounds of %s a row, the sides in turn, medians. Both sides: one session,\n",
+		ours.hello.Version, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), rounds, window)
+	fmt.Fprintf(&b, "64 B arguments, actors in Python without CPUs. Go gets on the data channel and releases in batches; Python gets by a\n")
+	fmt.Fprintf(&b, "call of its own. The rows with the *same requests* let Go get as Python does: what they show is the driver's, the rest\n")
+	fmt.Fprintf(&b, "is the choice of requests. CPU is that of the client's process.\n\n")
+	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(w, "| row\t| Go\t| Python\t| ratio\t| Go CPU us\t| Python CPU us\t| Go allocations\t|")
+	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
+	for _, r := range all {
+		us, them, unit := median(r.ours, rate), median(r.theirs, rate), "/s"
+		ratio := us / them
+		if r.mib > 0 {
+			us, them, unit = us*r.mib, them*r.mib, " MiB/s"
+		}
+		fmt.Fprintf(w, "| %s\t| %.0f%s\t| %.0f%s\t| %.1f\t| %.0f\t| %.0f\t| %.0f\t|\n", r.name, us, unit, them, unit, ratio,
+			median(r.ours, cpu), median(r.theirs, cpu), median(r.ours, allocs))
+	}
+	_ = w.Flush() // writes to memory
+	fmt.Fprintf(&b, "\nMemory once connected, with 16 actors: Go %.0f MB, Python %.0f MB. From start to there: Go %.1f s, Python %.1f s, most of\n",
+		float64(ours.hello.RSS)/1e6, float64(theirs.hello.RSS)/1e6, ours.connect.Seconds(), theirs.connect.Seconds())
+	fmt.Fprintf(&b, "it Ray starting processes.\n")
+	return b.String()
+}

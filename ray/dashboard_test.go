@@ -1,0 +1,259 @@
+package ray_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+func dashboard(t *testing.T, address string, credentials *ray.Credentials) *ray.Dashboard {
+	t.Helper()
+	d, err := ray.NewDashboard(address, credentials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+func TestDashboard(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a head of its own")
+	}
+	t.Parallel()
+	head := raytest.NewHead(t, rayhead.Config{Dashboard: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	s := open(t, ray.Config{Address: head.ClientAddress()})
+	url, err := s.DashboardURL(ctx)
+	if err != nil || url != head.DashboardAddress() {
+		t.Fatalf("%q, %v", url, err)
+	}
+	d := dashboard(t, url, nil)
+	if version, err := d.RayVersion(ctx); version != s.Info().RayVersion {
+		t.Errorf("%q, %v", version, err)
+	}
+	source := "class Sleeper:\n    def value(self):\n        return 7\n"
+	class, err := s.Class(ctx, ray.Function{Name: "Sleeper", Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		actor, err := s.CreateActor(ctx, class, ray.ActorOptions{Name: fmt.Sprint("sleeper-", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second(actor.Call(ctx, "value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	actors, err := d.Actors(ctx, ray.StateOptions{Filters: []ray.StateFilter{{Key: "state", Value: "ALIVE"}}, Detail: true})
+	if err != nil || len(actors.Items) != 3 || actors.Truncated || actors.Items[0].ClassName != "Sleeper" || actors.Items[0].Namespace != s.Info().Namespace || actors.Items[0].PID == 0 {
+		t.Errorf("%+v, %v", actors, err)
+	}
+	actors, err = d.Actors(ctx, ray.StateOptions{Limit: 2})
+	if err != nil || len(actors.Items) != 2 || !actors.Truncated || actors.Matching != 3 {
+		t.Errorf("cut: %+v, %v", actors, err)
+	}
+	actors, err = d.Actors(ctx, ray.StateOptions{Filters: []ray.StateFilter{{Key: "name", Not: true, Value: "sleeper-1"}}})
+	if err != nil || len(actors.Items) != 2 {
+		t.Errorf("%+v, %v", actors, err)
+	}
+	nodes, err := d.Nodes(ctx, ray.StateOptions{})
+	if err != nil || len(nodes.Items) != 1 || !nodes.Items[0].IsHeadNode || nodes.Items[0].NodeID != s.Info().NodeID || nodes.Items[0].ResourcesTotal["CPU"] == 0 {
+		t.Errorf("%+v, %v", nodes, err)
+	}
+	workers, err := d.Workers(ctx, ray.StateOptions{Detail: true, Timeout: 20 * time.Second})
+	if err != nil || len(workers.Items) < 4 || workers.Items[0].PID == 0 {
+		t.Errorf("%+v, %v", workers, err)
+	}
+	waitFor(t, "the tasks to be known", func() bool {
+		tasks, err := d.Tasks(ctx, ray.StateOptions{Filters: []ray.StateFilter{{Key: "name", Value: "Sleeper.value"}}})
+		return err == nil && len(tasks.Items) == 3 && tasks.Items[0].State == "FINISHED"
+	})
+	for name, err := range map[string]error{
+		"limit":   second(d.Nodes(ctx, ray.StateOptions{Limit: ray.MaxStateLimit + 1})),
+		"timeout": second(d.Nodes(ctx, ray.StateOptions{Timeout: 1})),
+	} {
+		if !errors.Is(err, ray.ErrInvalidOption) || ray.SentOf(err) != ray.SentNo {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The timeline tells of the same calls.
+	waitFor(t, "the timeline", func() bool {
+		events, err := s.Timeline(ctx)
+		return err == nil && json.Valid(events) && bytes.Contains(events, []byte("Sleeper.value"))
+	})
+	where, err := s.RuntimeContext(ctx)
+	if err != nil || where.JobID != s.Info().JobID || where.Namespace != s.Info().Namespace || where.WorkerID == "" || where.SessionName == "" {
+		t.Errorf("%+v, %v", where, err)
+	}
+	testJobs(ctx, t, d, s)
+}
+
+func testJobs(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Session) {
+	python := raytest.VenvPython(t)
+	id, err := d.SubmitJob(ctx, ray.JobSpec{
+		Entrypoint: python + ` -c "import os, time; print('first', flush=True); time.sleep(1); print(os.environ['WHO'])"`,
+		RuntimeEnv: &ray.RuntimeEnv{EnvVars: map[string]string{"WHO": "a job"}}, Metadata: map[string]string{"k": "v"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var followed strings.Builder
+	if err := d.FollowJobLogs(ctx, id, &followed); err != nil || !strings.Contains(followed.String(), "first\n") || !strings.Contains(followed.String(), "a job\n") {
+		t.Errorf("%q, %v", followed.String(), err)
+	}
+	info, err := d.WaitJob(ctx, id)
+	if err != nil || info.Status != ray.JobSucceeded || info.SubmissionID != id || info.Metadata["k"] != "v" || info.EndTimeMS == 0 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if logs, err := d.JobLogs(ctx, id); err != nil || !strings.Contains(logs, "a job") {
+		t.Errorf("%q, %v", logs, err)
+	}
+	jobs, err := d.Jobs(ctx, ray.StateOptions{})
+	if err != nil || len(jobs.Items) < 2 { // the session is one, too
+		t.Errorf("%+v, %v", jobs, err)
+	}
+	if err := d.DeleteJob(ctx, id); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.JobInfo(ctx, id); !errors.Is(err, ray.ErrNotFound) {
+		t.Errorf("a job that was deleted: %v", err)
+	}
+	long, err := d.SubmitJob(ctx, ray.JobSpec{Entrypoint: "sleep 600", SubmissionID: "long-one"})
+	if err != nil || long != "long-one" {
+		t.Fatalf("%q, %v", long, err)
+	}
+	short, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := d.FollowJobLogs(short, long, &followed); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("following for a second: %v", err)
+	}
+	waitFor(t, "the job to run", func() bool {
+		info, err := d.JobInfo(ctx, long)
+		return err == nil && info.Status == ray.JobRunning
+	})
+	if stopped, err := d.StopJob(ctx, long); !stopped || err != nil {
+		t.Errorf("%v, %v", stopped, err)
+	}
+	if info, err := d.WaitJob(ctx, long); err != nil || info.Status != ray.JobStopped {
+		t.Errorf("%+v, %v", info, err)
+	}
+	for field, spec := range map[string]ray.JobSpec{
+		"entrypoint": {}, "submission id": {Entrypoint: "x", SubmissionID: "a/b"}, "num cpus": {Entrypoint: "x", NumCPUs: -1},
+		"env vars": {Entrypoint: "x", RuntimeEnv: &ray.RuntimeEnv{EnvVars: map[string]string{"": "x"}}},
+	} {
+		if _, err := d.SubmitJob(ctx, spec); !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if err := s.Ping(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a dashboard may answer that Ray's own does not when it is well.
+func TestDashboardRefusals(t *testing.T) {
+	var answer func(w http.ResponseWriter, r *http.Request)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
+	defer server.Close()
+	d := dashboard(t, server.URL, &ray.Credentials{Token: ray.StaticToken("the-token")})
+	status := func(code int, body string) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(code)
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	for name, c := range map[string]struct {
+		answer func(http.ResponseWriter, *http.Request)
+		want   error
+		text   string
+	}{
+		"no token":       {status(http.StatusUnauthorized, "who?"), ray.ErrUnauthenticated, "who?"},
+		"a wrong one":    {status(http.StatusForbidden, "no"), ray.ErrUnauthenticated, "403"},
+		"unknown":        {status(http.StatusNotFound, "no such job"), ray.ErrNotFound, "no such job"},
+		"too many":       {status(http.StatusTooManyRequests, ""), ray.ErrOverloaded, "429"},
+		"another server": {status(http.StatusOK, "<html>"), ray.ErrNoDashboard, server.URL},
+	} {
+		answer = c.answer
+		for _, err := range []error{second(d.JobInfo(t.Context(), "x")), d.FollowJobLogs(t.Context(), "x", &bytes.Buffer{})} {
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) || ray.SentOf(err) != ray.SentYes {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	answer = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Ray-Authorization") != "Bearer the-token" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		_, _ = w.Write([]byte(`{"result": true, "msg": "", "data": {"result": {"total": 30, "num_after_truncation": 20, "num_filtered": 1,
+			"result": [{"node_id": "ab"}], "partial_failure_warning": "one node is silent", "warnings": ["and old"]}}}`))
+	}
+	nodes, err := d.Nodes(t.Context(), ray.StateOptions{})
+	if err != nil || !nodes.Truncated || nodes.Total != 30 || nodes.Warning != "one node is silent\nand old" {
+		t.Errorf("%+v, %v", nodes, err)
+	}
+	answer = status(http.StatusOK, `{"result": false, "msg": "broken"}`)
+	if _, err := d.Nodes(t.Context(), ray.StateOptions{}); err == nil || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("%v", err)
+	}
+	for _, address := range []string{"ftp://x", "http://", "::"} {
+		if _, err := ray.NewDashboard(address, nil); err == nil {
+			t.Errorf("%q is an address", address)
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nobody := dashboard(t, listener.Addr().String(), nil)
+	if _, err := nobody.RayVersion(t.Context()); err == nil || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("%v", err)
+	}
+}
+
+// FuzzWebSocket reads what claims to be frames of a server.
+func FuzzWebSocket(f *testing.F) {
+	f.Add([]byte("\x81\x05hello\x89\x01p\x88\x02\x03\xe8"))
+	f.Add([]byte("\x01\x02he\x80\x03llo\x88\x00"))
+	f.Add([]byte("\x82\x7e\x01\x00" + strings.Repeat("x", 256) + "\x88\x00"))
+	f.Add([]byte("\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if got, _ := ray.ReadWebSocket(data); len(got) > len(data) {
+			t.Errorf("%d bytes became %d", len(data), len(got))
+		}
+	})
+}
+
+func TestWebSocketFrames(t *testing.T) {
+	for in, want := range map[string]string{
+		"\x81\x05hello\x88\x02\x03\xe8":          "hello",
+		"\x01\x02he\x89\x01p\x80\x03llo\x88\x00": "hello", // a ping in between
+		"\x81\x00\x88\x00":                       "",
+	} {
+		if got, err := ray.ReadWebSocket([]byte(in)); err != nil || string(got) != want {
+			t.Errorf("%q became %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"\x81\x05hel", "\x81", "", "\x81\x85abcd\x00\x00\x00\x00\x00", "\x83\x00", "\x89\x7e\x01\x00", "\xf1\x00"} {
+		if got, err := ray.ReadWebSocket([]byte(in)); err == nil {
+			t.Errorf("%q became %q", in, got)
+		}
+	}
+}
