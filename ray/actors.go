@@ -135,7 +135,7 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 		return refuse(err)
 	}
 	uses := []*tracked{used}
-	data, more, err := s.encodeArgs(ctx, target, args)
+	data, more, err := s.encodeArgs(ctx, args)
 	if err != nil {
 		s.refs.unuse(uses)
 		return refuse(err)
@@ -167,7 +167,7 @@ func (s *Session) GetActor(ctx context.Context, name, namespace string) (*ActorH
 	if err := errors.Join(checkText(name), checkText(namespace)); err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	data, _, err := s.encodeArgs(ctx, target, nil)
+	data, _, err := s.encodeArgs(ctx, nil)
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}

@@ -26,7 +26,7 @@ type Kwargs map[string]any
 
 // encodeArgs is encode for arguments, in the form of a task. What the server cannot read is refused here: there
 // it would end the session.
-func (s *Session) encodeArgs(ctx context.Context, target string, args []any) ([]byte, []*tracked, error) {
+func (s *Session) encodeArgs(ctx context.Context, args []any) ([]byte, []*tracked, error) {
 	data, uses, numpy, err := s.pickle(func(e *pyvalue.Encoder) (any, error) {
 		args, kwargs, err := encodeKwargs(e, args)
 		if err != nil {
@@ -42,7 +42,7 @@ func (s *Session) encodeArgs(ctx context.Context, target string, args []any) ([]
 		return pickle.Tuple{tuple, kwargs}, nil
 	})
 	if err == nil && numpy {
-		if err = s.needNumPy(ctx, target); err != nil {
+		if err = s.needNumPy(ctx); err != nil {
 			s.refs.unuse(uses)
 		}
 	}
@@ -116,8 +116,8 @@ func marshal(tree any) ([]byte, error) {
 }
 
 // needNumPy makes sure that the server can import numpy.
-func (s *Session) needNumPy(ctx context.Context, target string) error {
-	if _, err := s.once(ctx, target, pyvalue.NumPyArray); err != nil {
+func (s *Session) needNumPy(ctx context.Context) error {
+	if _, err := s.once(ctx, "import numpy", pyvalue.NumPyArray); err != nil {
 		if _, refused := errors.AsType[*TaskError](err); refused {
 			return fmt.Errorf("%w: an array needs numpy in the cluster: %v", ErrUnsupportedValue, err) //nolint:errorlint // nothing of the called code failed
 		}

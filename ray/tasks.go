@@ -93,7 +93,7 @@ func (s *Session) submitTask(ctx context.Context, fn Function, options []byte, a
 
 // submit sends a task and returns the refs of its results. uses are in use already.
 func (s *Session) submit(ctx context.Context, target string, task *raypb.ClientTask, options []byte, uses []*tracked, args []any) ([]*ObjectRef, error) {
-	data, more, err := s.encodeArgs(ctx, target, args)
+	data, more, err := s.encodeArgs(ctx, args)
 	if err != nil {
 		s.refs.unuse(uses)
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}

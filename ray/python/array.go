@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,9 @@ type dtype struct {
 	order binary.ByteOrder
 }
 
+// unit is the unit of datetime64 and timedelta64.
+var unit = regexp.MustCompile(`\[([1-9]\d{0,8})?(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]$`)
+
 // parse reads DType.
 func (a *Array) parse() (dtype, error) {
 	bad := fmt.Errorf("python: %.40q is no type of elements that is known here", a.DType)
@@ -55,9 +59,9 @@ func (a *Array) parse() (dtype, error) {
 	default:
 		return dtype{}, bad
 	}
-	number, unit, hasUnit := strings.Cut(a.DType[2:], "[")
-	if hasUnit != (d.kind == 'M' || d.kind == 'm') && hasUnit || hasUnit && !strings.HasSuffix(unit, "]") {
-		return dtype{}, bad
+	number := a.DType[2:]
+	if d.kind == 'M' || d.kind == 'm' {
+		number = unit.ReplaceAllString(number, "")
 	}
 	size, err := strconv.Atoi(number)
 	sizes := map[byte][]int{'b': {1}, 'i': {1, 2, 4, 8}, 'u': {1, 2, 4, 8}, 'f': {2, 4, 8}, 'c': {8, 16}, 'M': {8}, 'm': {8}}[d.kind]

@@ -134,6 +134,8 @@ func TestDamagedArrays(t *testing.T) {
 		"odd order":  {DType: "=i4", Shape: []int{0}},
 		"odd unit":   {DType: "<i4[s]", Shape: []int{0}},
 		"half unit":  {DType: "<M8[s", Shape: []int{0}},
+		"no unit":    {DType: "<M8[fortnights]", Shape: []int{0}},
+		"zero units": {DType: "<M8[0s]", Shape: []int{0}},
 		"objects":    {DType: "|O8", Shape: []int{0}},
 		"padded":     {DType: "<i04", Shape: []int{0}},
 	} {

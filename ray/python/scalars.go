@@ -11,7 +11,8 @@ import (
 // *big.Float to calculate, as far as it is finite.
 type Decimal string
 
-var decimalText = regexp.MustCompile(`^[+-]?((\d+\.?\d*|\.\d+)([Ee][+-]?\d+)?|[Ii]nf(inity)?|s?[Nn]a[Nn]\d*)$`)
+// Python raises for exponents of more than 18 digits, on some platforms of more than 9.
+var decimalText = regexp.MustCompile(`^[+-]?((\d+\.?\d*|\.\d+)([Ee][+-]?\d{1,8})?|[Ii]nf(inity)?|s?[Nn]a[Nn]\d*)$`)
 
 // Check returns an error if Python would not read d as a Decimal.
 func (d Decimal) Check() error {

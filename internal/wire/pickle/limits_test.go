@@ -121,10 +121,8 @@ func TestMarshalLimits(t *testing.T) {
 // A small pickle can describe a value of 2^n parts. Reading it is cheap; what would expand it must refuse.
 func TestExpansionIsBounded(t *testing.T) {
 	tuples := "N" + strings.Repeat("2\x86", 100) + "."
-	lists := "]" + strings.Repeat("q\x00]h\x00ah\x00aq\x00", 100) + "."
-	lists = strings.ReplaceAll(lists, "]h", "0]h") // keep one value on the stack
 	wide := "]q\x00(" + strings.Repeat("N", 5000) + "e(" + strings.Repeat("h\x00", 5000) + "t\x86."
-	for name, data := range map[string]string{"tuples": tuples, "lists": lists, "wide": wide} {
+	for name, data := range map[string]string{"tuples": tuples, "wide": wide} {
 		v, err := pickle.Unmarshal([]byte(data), pickle.Options{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

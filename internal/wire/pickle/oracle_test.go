@@ -20,13 +20,13 @@ import (
 
 // oracle is a CPython process that answers questions about pickles (testdata/oracle.py).
 type oracle struct {
-	t       *testing.T
+	t       testing.TB
 	in      *json.Encoder
 	answers *bufio.Reader
 }
 
 // newOracle starts the Python of the module's virtual environment; a test that needs it fails without it.
-func newOracle(t *testing.T) *oracle {
+func newOracle(t testing.TB) *oracle {
 	t.Helper()
 	python, err := filepath.Abs("../../../.venv/bin/python")
 	if err != nil {
@@ -84,7 +84,7 @@ func (o *oracle) load(data []byte, python2 bool) string {
 	return compact(o.t, answer.Canon)
 }
 
-func compact(t *testing.T, raw json.RawMessage) string {
+func compact(t testing.TB, raw json.RawMessage) string {
 	t.Helper()
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {

@@ -403,3 +403,55 @@ func TestValuesMadeUpByPython(t *testing.T) {
 		t.Errorf("%v: Python reads %v", x[0], x[1])
 	}
 }
+
+// What the encoder lets through, Python reads without raising, at the edges too.
+func TestPythonReadsWhateverIsLetThrough(t *testing.T) {
+	values := []any{
+		python.Date{Year: 1, Month: 1, Day: 1},
+		python.Date{Year: 2024, Month: 2, Day: 29},
+		python.Time{Hour: 23, Minute: 59, Second: 59, Microsecond: 999_999},
+		time.Date(1, 1, 1, 0, 0, 0, 0, time.FixedZone("", 86399)), time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -86399)),
+		time.Duration(math.MaxInt64 / 1000 * 1000), time.Duration(math.MinInt64 / 1000 * 1000),
+		python.UUID{},
+		big2(5000),
+		complex(math.NaN(), math.Inf(-1)),
+		python.Set{math.NaN(), math.NaN(), nil, true, "", []byte{}, time.Second, python.Tuple{}, python.FrozenSet{}, 1i},
+		python.Set{time.Date(1, 1, 1, 0, 0, 0, 0, time.FixedZone("", 86399)), python.Decimal("NaN"), python.UUID{}, python.Date{Year: 1, Month: 1, Day: 1}},
+		python.Dict{{Key: python.Decimal("1E+99999999"), Value: 1}, {Key: python.Time{}, Value: 2}, {Key: python.DateTime{Date: python.Date{Year: 1, Month: 1, Day: 1}}, Value: 3}},
+	}
+	for _, text := range []string{
+		"0", "-0", "+1.", ".5", "1E+99999999", "1e-99999999", "9.99E99999999", "Inf", "-infinity", "nan", "NaN123", "sNaN", "-sNaN1", "00", "1E+999999999",
+		"1E+99999999999999999999", "1e", "e5", "", ".", "1_000", " 1", "0x1", "1\n", "\u0661",
+	} {
+		values = append(values, python.Decimal(text))
+	}
+	for _, kind := range []string{
+		"|b1", "<b1", "|i1", ">i1", "<u8", "<f2", ">f8", "<f16", "<c8", ">c16", "<c32", "|S1", "|S0", "<U7", ">U7", "|U3", "<M8", "<M8[Y]", "<M8[as]", "<m8[25ms]",
+		"<M8[999999999W]", "<M8[9999999999s]", "<M8[0s]", "<M8[x]", "<m8[]", "<M8[generic]", "<M8[s", "<M8[s][s]", "|O8", "|V8", "<i3", "=i4", "<i8[s]", "<i 8", "<I8",
+	} {
+		for _, shape := range [][]int{{}, {0}, {2}, {0, 3}, {1, 0, 65536}, make([]int, 32), make([]int, 33)} {
+			for _, size := range []int{1, 2, 4, 8, 16, 28} {
+				n := size
+				for _, length := range shape {
+					n *= length
+				}
+				values = append(values, &python.Array{DType: kind, Shape: shape, Fortran: size == 8, Data: make([]byte, n)})
+			}
+		}
+	}
+	var written []string
+	var sent []any
+	for _, v := range values {
+		if encoded, err := write(v); err == nil {
+			written, sent = append(written, encoded), append(sent, v)
+		}
+	}
+	if len(sent) < 100 {
+		t.Errorf("only %d values were let through", len(sent))
+	}
+	var w wrong
+	newOracle(t).ask(map[string]any{"ask": "load", "pickles": written}, &w)
+	for _, x := range w.Wrong {
+		t.Errorf("%#v: Python raises %v", sent[int(x[0].(float64))], x[1])
+	}
+}

@@ -19,9 +19,10 @@ import (
 func TestEncoderRefuses(t *testing.T) {
 	loop := []any{nil}
 	loop[0] = loop
-	many := any([]any{})
-	for range 90 {
-		many = []any{many, many}
+	wide := make([]any, 5000)
+	many := make([]any, 5000)
+	for i := range many {
+		many[i] = wide
 	}
 	type pointer *pointer
 	var p pointer

@@ -102,6 +102,17 @@ def write(question):
     return {"pickles": [dumps(eval(e)) for e in question["expressions"]]}
 
 
+def load(question):
+    """Says which pickles Python does not read: one of them in the arguments of a task would end the session."""
+    wrong = []
+    for i, data in enumerate(question["pickles"]):
+        try:
+            pickle.loads(base64.b64decode(data))
+        except Exception as e:
+            wrong.append([i, repr(e)])
+    return {"wrong": wrong}
+
+
 def read(question):
     """Says which of the pickles do not read as the values of the expressions."""
     wrong = []
@@ -191,7 +202,7 @@ def check(question):
     return {"wrong": wrong}
 
 
-ANSWERS = {"write": write, "read": read, "invent": invent, "check": check}
+ANSWERS = {"write": write, "read": read, "load": load, "invent": invent, "check": check}
 
 
 def main():
