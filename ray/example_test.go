@@ -3,8 +3,10 @@ package ray_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seedcore/seedcore/ray"
+	"github.com/seedcore/seedcore/ray/python"
 )
 
 // A session: run a Python function of the cluster on a value.
@@ -37,4 +39,34 @@ func ExampleDirect() {
 	}
 	defer func() { _ = direct.Close(ctx) }()
 	fmt.Println(direct.Call(ctx, "demo", "counter", "incr", 1))
+}
+
+// Results in the types of the program: a dict or an instance of a dataclass fills a struct.
+func ExampleAs() {
+	type job struct {
+		Name  string    `json:"name"`
+		Due   time.Time `json:"due"`
+		Sizes []int     `json:"sizes"`
+	}
+	next := func(ctx context.Context, queue *ray.ActorHandle) (job, error) {
+		return ray.As[job](queue.Call(ctx, "next_job"))
+	}
+	_ = next
+}
+
+// An array of numpy, there and back.
+func ExampleGet() {
+	transpose := func(ctx context.Context, s *ray.Session) ([][]float64, error) {
+		matrix, err := python.NewArray([]float64{1, 2, 3, 4, 5, 6}, 2, 3)
+		if err != nil {
+			return nil, err
+		}
+		ref, err := s.Submit(ctx, ray.Function{Module: "mypackage.matrices", Name: "transpose"}, matrix)
+		if err != nil {
+			return nil, err
+		}
+		defer ref.Release()
+		return ray.Get[[][]float64](ctx, s, ref)
+	}
+	_ = transpose
 }

@@ -206,6 +206,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data, xlang.MetadataXLang)
 	}
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0xd4, 101, 0}, xlang.MetadataPython)
+	f.Add(pythonValue(array, []buffer{{8, 16}}, make([]byte, 24)), xlang.MetadataPython)
 	f.Fuzz(func(t *testing.T, data []byte, metadata string) {
 		before := allocated()
 		v, err := xlang.Decode(data, []byte(metadata))
