@@ -3,7 +3,8 @@
 // It offers two ways to a cluster. A [Session] is one connection to the Ray Client server (`ray://host:10001`): it
 // puts and gets objects, runs Python functions, creates actors, calls them and uploads packages. A [GCS] reads the
 // cluster's own actor table, and [Direct] calls named actors in the process where they run, past every proxy. A
-// [Client] pairs the two and chooses for each call.
+// [Client] pairs the two and chooses for each call. A [Dashboard] lists the cluster's state and runs jobs. docs/ray.md
+// has what there is, and the way over from Python.
 //
 // # Values
 //

@@ -249,8 +249,3 @@ func SentOf(err error) Sent {
 	}
 	return SentMaybe
 }
-
-// RemoteError is the former name of TaskError.
-//
-// Deprecated: use TaskError.
-type RemoteError = TaskError
