@@ -29,7 +29,8 @@ var ErrNotFound = errors.New("ray: not found")
 
 // Dashboard is a client of Ray's dashboard, which serves the state API and jobs over HTTP (port 8265 of the head node). It
 // keeps no state but idle connections and is safe for concurrent use. Every call is bounded by its context, or by
-// DefaultDashboardTimeout without a deadline. Nothing is retried.
+// DefaultDashboardTimeout without a deadline. Nothing is retried, no redirect is followed, and no proxy is used: a token
+// goes to the address alone.
 type Dashboard struct {
 	base        string
 	credentials *Credentials
@@ -50,7 +51,7 @@ func NewDashboard(address string, credentials *Credentials) (*Dashboard, error) 
 		return nil, fmt.Errorf("ray: dashboard address %q is neither host:port nor an http URL", address)
 	}
 	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 nil, // like every other connection to the cluster
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		MaxIdleConnsPerHost:   4,
 		IdleConnTimeout:       90 * time.Second,
@@ -60,7 +61,14 @@ func NewDashboard(address string, credentials *Credentials) (*Dashboard, error) 
 	if credentials != nil && credentials.TLS != nil {
 		transport.TLSClientConfig = credentials.TLS.Clone()
 	}
-	return &Dashboard{base: strings.TrimSuffix(u.String(), "/"), credentials: credentials, http: &http.Client{Transport: transport}}, nil
+	client := &http.Client{
+		Transport: transport,
+		// Net/http would send the header with the token along to another host.
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return fmt.Errorf("%w at %s: it redirects, which is not followed; give the address of the dashboard itself", ErrNoDashboard, address)
+		},
+	}
+	return &Dashboard{base: strings.TrimSuffix(u.String(), "/"), credentials: credentials, http: client}, nil
 }
 
 // Close ends idle connections. Requests under way go on.

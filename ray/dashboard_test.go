@@ -210,6 +210,18 @@ func TestDashboardRefusals(t *testing.T) {
 	if _, err := d.Nodes(t.Context(), ray.StateOptions{}); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("%v", err)
 	}
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("a redirect was followed, with the token %q", r.Header.Get("X-Ray-Authorization"))
+	}))
+	defer elsewhere.Close()
+	for _, to := range []string{elsewhere.URL, server.URL + "/again", "http://127.0.0.1:1"} {
+		answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }
+		for _, err := range []error{d.DeleteJob(t.Context(), "x"), d.FollowJobLogs(t.Context(), "x", &bytes.Buffer{})} {
+			if !errors.Is(err, ray.ErrNoDashboard) || !strings.Contains(err.Error(), "redirects") || ray.SentOf(err) != ray.SentMaybe {
+				t.Errorf("a redirect to %s: %v", to, err)
+			}
+		}
+	}
 	for _, address := range []string{"ftp://x", "http://", "::"} {
 		if _, err := ray.NewDashboard(address, nil); err == nil {
 			t.Errorf("%q is an address", address)
