@@ -216,3 +216,30 @@ func LogRecords(level int32, name, text string) []LogRecord {
 	})
 	return out
 }
+
+// ReleaseAgain holds and releases one id so many times, and returns how many releases and ids are remembered.
+func ReleaseAgain(times int) (requests, ids int) {
+	s := &Session{out: newOutbox(10, 10), done: make(chan struct{})}
+	s.refs = newReferences(s)
+	for range times {
+		s.refs.hold(kindActor, []byte("x")).release()
+		s.refs.flush(time.Now().Add(time.Hour))
+		_, release, err := s.out.take()
+		if err != nil {
+			panic(err)
+		}
+		s.refs.taken(release)
+		resp := &raypb.DataResponse{ReqId: release.msg.ReqId, Type: &raypb.DataResponse_Release{Release: &raypb.ReleaseResponse{}}}
+		s.out.finish(s.out.accept(resp))
+		s.refs.releaseDone()
+		for s.out.ackDue != 0 {
+			if _, _, err := s.out.take(); err != nil {
+				panic(err)
+			}
+		}
+	}
+	return len(s.refs.order), len(s.refs.released)
+}
+
+// RememberReleased bounds both.
+const RememberReleased = rememberReleased

@@ -271,3 +271,9 @@ func TestOutboxSaysWhatWasSent(t *testing.T) {
 		t.Errorf("a request after the end: %v", err)
 	}
 }
+
+func TestReleasesOfOneIDAreNotRememberedForEver(t *testing.T) {
+	if requests, ids := ray.ReleaseAgain(ray.RememberReleased + 100); requests > ray.RememberReleased || ids != 1 {
+		t.Errorf("%d requests and %d ids are remembered", requests, ids)
+	}
+}

@@ -20,7 +20,7 @@ const (
 	releaseMax = 10_000
 	// maxKept bounds the bytes of values that arrived for Wait and were not asked for yet.
 	maxKept = 64 << 20
-	// rememberReleased bounds the memory for ids that were released.
+	// rememberReleased bounds the memory for ids that were released, and for the requests that released them.
 	rememberReleased = 10_000
 )
 
@@ -255,7 +255,7 @@ func (t *references) taken(r *request) {
 		t.released[string(id)] = r.msg.ReqId
 	}
 	t.order = append(t.order, r)
-	for len(t.released) > rememberReleased && len(t.order) > 1 {
+	for max(len(t.released), len(t.order)) > rememberReleased && len(t.order) > 1 {
 		oldest := t.order[0]
 		t.order[0] = nil
 		t.order = t.order[1:]
