@@ -128,6 +128,7 @@ func (s Scheduler) Close()                                 { s.s.close() }
 func (s Scheduler) CancelTask(id string) (bool, bool)      { return s.s.cancelTask(id) }
 func (s Scheduler) WasCancelled(c *Call) bool              { return s.s.wasCancelled(c.c) }
 func (s Scheduler) Load() (running, waiting, executed int) { return s.s.load() }
+func (s Scheduler) Ready() int                             { return len(s.s.rest.ready) }
 func (s Scheduler) Callers() int                           { return len(s.s.callers) }
 func (c *Call) Granted() <-chan error                      { return c.c.granted }
 

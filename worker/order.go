@@ -104,7 +104,7 @@ type callerQueue struct {
 // slots are what the calls of one concurrency group share.
 type slots struct {
 	n, used int
-	ready   []*call // in the order in which they became ready; refused ones are dropped when their time comes
+	ready   []*call // in the order in which they became ready
 }
 
 func newScheduler(c creationSpec, l limits) *scheduler {
@@ -330,9 +330,6 @@ func (s *scheduler) dispatch(g *slots) {
 		c := g.ready[0]
 		g.ready[0] = nil
 		g.ready = g.ready[1:]
-		if c.state != callReady {
-			continue
-		}
 		c.state = callRunning
 		s.stopWaiting(c)
 		s.running++
@@ -404,6 +401,9 @@ func (s *scheduler) cancelTask(taskID string) (running, found bool) {
 	case callWaiting:
 		delete(q.pending, c.seq)
 		s.skip(q, c.seq)
+	case callReady:
+		i := slices.Index(c.slots.ready, c)
+		c.slots.ready = slices.Delete(c.slots.ready, i, i+1)
 	}
 	s.refuse(q, c, errCancelled)
 	if q != nil {
@@ -442,9 +442,7 @@ func (s *scheduler) close() {
 
 func (s *scheduler) refuseReady(g *slots) {
 	for _, c := range g.ready {
-		if c != nil && c.state == callReady {
-			s.refuse(s.callers[c.caller], c, errExiting)
-		}
+		s.refuse(s.callers[c.caller], c, errExiting)
 	}
 	g.ready = nil
 }

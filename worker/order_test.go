@@ -325,6 +325,9 @@ func TestCancel(t *testing.T) {
 		t.Error("a call that waits for the slot was not dropped")
 	}
 	ended(t, ready, worker.ErrCancelled)
+	if n := s.Ready(); n != 0 {
+		t.Errorf("%d cancelled calls are kept until the slot is free", n)
+	}
 	for range 2 {
 		if isRunning, found := s.CancelTask("task0"); !isRunning || !found || !s.WasCancelled(running) {
 			t.Error("a running call was not asked to stop")
