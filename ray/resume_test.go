@@ -85,7 +85,7 @@ func TestCutsExecuteEveryCallOnce(t *testing.T) {
 	})
 	callers.Go(func() {
 		for running() {
-			ref, err := s.Put(ctx, pattern(11<<20))
+			ref, err := s.Put(ctx, pattern(6<<20))
 			if err != nil {
 				t.Errorf("put: %v", err)
 				return
@@ -93,9 +93,9 @@ func TestCutsExecuteEveryCallOnce(t *testing.T) {
 			ref.Release()
 		}
 	})
-	const cuts = 12
+	const cuts = 50
 	for range cuts {
-		time.Sleep(time.Duration(random.IntN(1600)) * time.Millisecond)
+		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
 		proxy.Cut()
 	}
 	close(stop)

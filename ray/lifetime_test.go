@@ -1,0 +1,84 @@
+package ray_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/seedcore/seedcore/ray"
+)
+
+func testKillRightAfterCreation(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	class := pythonClass(t, s, "Counter")
+	for range 3 {
+		actor, err := s.CreateActor(ctx, class, ray.ActorOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Kill(ctx, actor, true); err != nil {
+			t.Fatal(err)
+		}
+		// A call may still be answered while the kill is on its way.
+		waitFor(t, "the actor's death", func() bool { return errors.Is(second(actor.Call(ctx, "value")), ray.ErrActorDied) })
+		if err := s.Kill(ctx, actor, true); err != nil {
+			t.Errorf("killing a dead actor: %v", err)
+		}
+		actor.Release()
+	}
+}
+
+func testCancelOfAChain(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	refs, err := s.SubmitWith(ctx, function("spin"), ray.TaskOptions{MaxRetries: new(0)}, 80)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each waits for the one before.
+	for range 3 {
+		next, err := s.Submit(ctx, function("echo"), refs[len(refs)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, next)
+	}
+	if err := s.Cancel(ctx, refs[0], false, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := second(s.Get(ctx, refs[0])); !errors.Is(err, ray.ErrTaskCancelled) {
+		t.Errorf("the task that was cancelled: %v", err)
+	}
+	for i, ref := range refs[1:] {
+		if err := second(s.Get(ctx, ref)); err == nil {
+			t.Errorf("task %d has a value", i+1)
+		}
+	}
+}
+
+// Two refs that were made apart stand for one object, which lives until both are released.
+func testTwoRefsToOneObject(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	inner, err := s.Put(ctx, "shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Release()
+	outer, err := s.Put(ctx, []any{inner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.Get(ctx, outer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, ok := v.([]any)[0].(*ray.ObjectRef)
+	if !ok || again == inner || again.ID() != inner.ID() {
+		t.Fatalf("%v", v)
+	}
+	before := s.Stats().Refs
+	again.Release()
+	outer.Release()
+	waitFor(t, "the release", func() bool { return s.Stats().Refs < before })
+	if v, err := s.Get(ctx, inner); v != "shared" {
+		t.Errorf("%v, %v", v, err)
+	}
+}
