@@ -2,6 +2,8 @@ package ray
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -27,17 +29,36 @@ const argOverhead, requestOverhead = 64, 64 << 10
 
 // encodeArgs returns the arguments as they travel, and their size in bytes.
 func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error) {
-	out := make([]*corepb.TaskArg, 0, 2*len(args))
-	for i, v := range args {
+	args, kwargs := splitKwargs(args)
+	out := make([]*corepb.TaskArg, 0, 2*(len(args)+len(kwargs)))
+	add := func(name *corepb.TaskArg, step string, v any) error {
 		data, metadata, err := xlang.Encode(v)
 		if err != nil {
-			return nil, 0, fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+govalue.At(i), err))
+			return fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+step, err))
 		}
-		size += int64(len(data)) + argOverhead
+		size += int64(len(data)+len(name.GetData())) + argOverhead
 		if most := int64(min(limit, DefaultDirectMessage-requestOverhead)); size > most {
-			return nil, 0, fmt.Errorf("%w: args[%d]: the arguments up to it have %d bytes; the limit is %d", ErrUnsupportedValue, i, size, most)
+			return fmt.Errorf("%w: args%s: the arguments up to it have %d bytes; the limit is %d", ErrUnsupportedValue, step, size, most)
 		}
-		out = append(out, positional, &corepb.TaskArg{Data: data, Metadata: metadata})
+		out = append(out, name, &corepb.TaskArg{Data: data, Metadata: metadata})
+		return nil
+	}
+	for i, v := range args {
+		if err := add(positional, govalue.At(i), v); err != nil {
+			return nil, 0, err
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(kwargs)) {
+		if !isIdentifier(key) {
+			return nil, 0, fmt.Errorf("%w: keyword %q is not a Python name", ErrUnsupportedValue, key)
+		}
+		name, err := xlang.EncodeXLang(key)
+		if err == nil {
+			err = add(&corepb.TaskArg{Data: name, Metadata: []byte(xlang.MetadataXLang)}, "["+strconv.Quote(key)+"]", kwargs[key])
+		}
+		if err != nil {
+			return nil, 0, err
+		}
 	}
 	return out, size, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
@@ -243,3 +244,9 @@ func ReleaseAgain(times int) (requests, ids int) {
 
 // RememberReleased bounds both.
 const RememberReleased = rememberReleased
+
+// EncodeDirect returns the arguments of a direct call as they travel.
+func EncodeDirect(args ...any) ([]*corepb.TaskArg, error) {
+	out, _, err := encodeArgs(args, DefaultDirectMessage)
+	return out, err
+}

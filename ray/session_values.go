@@ -49,17 +49,21 @@ func (s *Session) encodeArgs(ctx context.Context, args []any) ([]byte, []*tracke
 	return data, uses, err
 }
 
-// encodeKwargs splits keyword arguments off.
+// splitKwargs takes the keyword arguments off the arguments of a call.
+func splitKwargs(args []any) ([]any, Kwargs) {
+	if n := len(args); n > 0 {
+		if kwargs, ok := args[n-1].(Kwargs); ok {
+			return args[:n-1], kwargs
+		}
+	}
+	return args, nil
+}
+
+// encodeKwargs splits keyword arguments off, and encodes them.
 func encodeKwargs(e *pyvalue.Encoder, args []any) (positional []any, kwargs map[string]any, err error) {
-	kwargs = map[string]any{}
-	if len(args) == 0 {
-		return args, kwargs, nil
-	}
-	last, ok := args[len(args)-1].(Kwargs)
-	if !ok {
-		return args, kwargs, nil
-	}
-	for key, arg := range last {
+	args, named := splitKwargs(args)
+	kwargs = make(map[string]any, len(named))
+	for key, arg := range named {
 		if !isIdentifier(key) {
 			return nil, nil, fmt.Errorf("%w: keyword %q is not a Python name", ErrUnsupportedValue, key)
 		}
@@ -67,7 +71,7 @@ func encodeKwargs(e *pyvalue.Encoder, args []any) (positional []any, kwargs map[
 			return nil, nil, govalue.Within("args["+strconv.Quote(key)+"]", err)
 		}
 	}
-	return args[:len(args)-1], kwargs, nil
+	return args, kwargs, nil
 }
 
 // pickle runs an encoder, and ends the uses that it began if it fails. numpy tells that the server needs it.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/wire/xlang"
 	"github.com/seedcore/seedcore/ray"
 	"github.com/seedcore/seedcore/ray/python"
 )
@@ -296,6 +297,24 @@ func TestDirectValuesOfPythonsTypes(t *testing.T) {
 		err := second(x.call(ctx, "values", "things", v))
 		if !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo || !strings.Contains(err.Error(), "args[0]") {
 			t.Errorf("%T: %v", v, err)
+		}
+	}
+}
+
+// Keyword arguments of a direct call travel as pairs of a name and a value, behind the positional ones and sorted.
+func TestDirectKeywordArguments(t *testing.T) {
+	pairs, err := ray.EncodeDirect(1, ray.Kwargs{"c": []any{"x"}, "b": []byte("raw")})
+	if err != nil || len(pairs) != 6 {
+		t.Fatalf("%d parts, %v", len(pairs), err)
+	}
+	for i, want := range []any{[]byte("__RAY_DUMMY__"), int64(1), "b", []byte("raw"), "c", []any{"x"}} {
+		if got, err := xlang.Decode(pairs[i].GetData(), pairs[i].GetMetadata()); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("part %d is %v, %v", i, got, err)
+		}
+	}
+	for _, bad := range []ray.Kwargs{{"not a name": 1}, {"b": func() {}}, {"b": ray.Kwargs{"\xff": 1}}} {
+		if _, err := ray.EncodeDirect(1, bad); !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo {
+			t.Errorf("%v: %v", bad, err)
 		}
 	}
 }
