@@ -277,6 +277,17 @@ func parsePort(text string) (int, error) {
 // currentClusterFile is where `ray start` notes the GCS address of this machine's newest cluster.
 const currentClusterFile = "/tmp/ray/ray_current_cluster"
 
+// ClientServer returns host:port of the Ray Client server that the address leads to now, without asking anybody but this
+// machine.
+func (c Config) ClientServer() (string, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return "", err
+	}
+	where, err := c.resolve()
+	return where.session, err
+}
+
 // resolve turns the configured address into endpoints to dial now.
 func (c Config) resolve() (endpoints, error) {
 	e, err := parseAddress(c.Address, c.ClientPort)

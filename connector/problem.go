@@ -37,6 +37,16 @@ var kinds = []struct {
 	{KindTimeout, context.DeadlineExceeded, "look at the head: it starts a process for every session, and has no memory or CPU for it, or takes very long (ray_client_server*.log in its log directory)"},
 }
 
+// NextStep says what to do about a failure of that kind; empty for KindOther.
+func (k Kind) NextStep() string {
+	for _, known := range kinds {
+		if known.kind == k {
+			return known.nextStep
+		}
+	}
+	return ""
+}
+
 // ConnectError is why an attempt to connect failed. It wraps the cause.
 type ConnectError struct {
 	// Kind is what to test for; errors.Is with the ray errors named at the kinds does the same.

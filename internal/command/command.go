@@ -1,4 +1,4 @@
-// Package command is seedcore's command line: up, serve, status, replace and check.
+// Package command is seedcore's command line: up, serve, status, replace, check and doctor.
 package command
 
 import (
@@ -35,6 +35,7 @@ type commandLine struct {
 	Status  statusCommand  `cmd:"" help:"Show the cluster, the connection and the actors of the namespace."`
 	Replace replaceCommand `cmd:"" help:"Make actors anew that another program or configuration made, one after the other; what they keep in memory is lost."`
 	Check   checkCommand   `cmd:"" help:"Check this environment and cluster: a line each, exit code 1 when one fails."`
+	Doctor  doctorCommand  `cmd:"" help:"Find out why there is no connection, or what is wrong with it: cause and cure, a line each."`
 
 	LogLevel  string `help:"Least level of log lines: debug, info, warn or error; info unless the command talks itself." enum:",debug,info,warn,error" env:"SEEDCORE_LOG_LEVEL" default:""`
 	LogFormat string `help:"Form of log lines on standard error." enum:"text,json" env:"SEEDCORE_LOG_FORMAT" default:"text"`

@@ -1,0 +1,56 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/internal/doctor"
+)
+
+type doctorCommand struct {
+	Address string        `arg:"" optional:"" help:"Cluster to look at instead of that of RAY_ADDRESS."`
+	JSON    bool          `help:"Print one JSON object." name:"json"`
+	Timeout time.Duration `help:"Longest time to find out." default:"2m"`
+}
+
+// Run ends with code 1 when a step failed.
+func (c *doctorCommand) Run(ctx context.Context, s streams) error {
+	cfg, err := connector.FromLookup(func(name string) string {
+		if name == "RAY_ADDRESS" && c.Address != "" {
+			return c.Address
+		}
+		return os.Getenv(name)
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	findings := doctor.Examine(ctx, cfg)
+	if c.JSON {
+		encoder := json.NewEncoder(s.out)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(struct {
+			Healthy  bool             `json:"healthy"`
+			Findings []doctor.Finding `json:"findings"`
+		}{doctor.Healthy(findings), findings})
+	} else {
+		w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+		for _, f := range findings {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", f.Status, f.Step, f.Found)
+			if f.Cure != "" {
+				fmt.Fprintf(w, "\t\t-> %s\n", f.Cure)
+			}
+		}
+		err = w.Flush()
+	}
+	if err == nil && !doctor.Healthy(findings) {
+		return errSilent
+	}
+	return err
+}

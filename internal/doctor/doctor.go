@@ -1,0 +1,271 @@
+// Package doctor finds out why there is no connection to a Ray cluster, or what is wrong with the one there is: step by
+// step from the name to the calls, each with its cause and its cure. It changes nothing on the cluster; it opens one
+// session and closes it.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// Status is the outcome of a step.
+type Status string
+
+// The outcomes.
+const (
+	OK      Status = "ok"
+	Warning Status = "warning" // it works, with something to look at
+	Failed  Status = "failed"
+	Skipped Status = "skipped" // an earlier step failed
+)
+
+const (
+	networkTimeout = 5 * time.Second
+	// defaultClients is how many sessions a server takes unless RAY_CLIENT_SERVER_MAX_THREADS says otherwise on the head.
+	defaultClients = 100
+	// skew is how far two clocks may be apart before times in logs and deadlines become confusing.
+	skew = 5 * time.Second
+)
+
+// Finding is what a step found.
+type Finding struct {
+	Step   string `json:"step"`
+	Status Status `json:"status"`
+	Found  string `json:"found"`
+	// Cure is what to do about it; empty when the status is OK.
+	Cure string `json:"cure,omitempty"`
+}
+
+// Healthy tells whether no step failed.
+func Healthy(findings []Finding) bool {
+	for _, f := range findings {
+		if f.Status == Failed {
+			return false
+		}
+	}
+	return true
+}
+
+// Examine looks at the cluster of a configuration until ctx ends. It always returns all steps.
+func Examine(ctx context.Context, cfg connector.Config) []Finding {
+	e := examination{cfg: cfg}
+	e.configuration()
+	e.network(ctx)
+	e.session(ctx)
+	return e.findings
+}
+
+type examination struct {
+	cfg      connector.Config
+	findings []Finding
+	server   string // host:port of the Ray Client server
+	failed   bool
+}
+
+func (e *examination) add(step string, status Status, found, cure string) {
+	e.findings = append(e.findings, Finding{step, status, found, cure})
+	e.failed = e.failed || status == Failed
+}
+
+func (e *examination) skip(steps ...string) {
+	for _, step := range steps {
+		e.add(step, Skipped, "an earlier step failed", "")
+	}
+}
+
+func (e *examination) configuration() {
+	if len(e.cfg.Warnings) > 0 {
+		e.add("environment", Warning, strings.Join(e.cfg.Warnings, "; "), "set only the variables that are meant; see docs/environment.md")
+	} else {
+		e.add("environment", OK, "nothing contradicts itself", "")
+	}
+	server, err := e.cfg.ClientServer()
+	if err != nil {
+		e.add("address", Failed, err.Error(), "set RAY_ADDRESS to ray://HOST:10001")
+		return
+	}
+	e.server = server
+	e.add("address", OK, fmt.Sprintf("%s leads to the Ray Client server %s", e.cfg.Address, server), "")
+}
+
+// network looks the name up and opens a TCP connection.
+func (e *examination) network(ctx context.Context) {
+	if e.failed {
+		e.skip("name", "TCP")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
+	defer cancel()
+	host, _, _ := net.SplitHostPort(e.server)
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		e.add("name", Failed, err.Error(), connector.KindUnresolvable.NextStep())
+		e.skip("TCP")
+		return
+	}
+	e.add("name", OK, fmt.Sprintf("%s is %s", host, strings.Join(addresses, ", ")), "")
+	start := time.Now()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.server)
+	if err != nil {
+		e.add("TCP", Failed, err.Error(), connector.KindAbsent.NextStep())
+		return
+	}
+	_ = conn.Close()
+	e.add("TCP", OK, fmt.Sprintf("%s accepts connections, after %s", e.server, time.Since(start).Round(time.Microsecond)), "")
+}
+
+// session opens a session and looks at what only it can tell.
+func (e *examination) session(ctx context.Context) {
+	steps := []string{"session", "versions", "namespace", "room", "GCS", "direct calls", "clock"}
+	if e.failed {
+		e.skip(steps...)
+		return
+	}
+	conn, err := connector.New(e.cfg)
+	if err == nil {
+		defer func() {
+			farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), networkTimeout)
+			defer cancel()
+			_ = conn.Close(farewell) // what matters was found by then
+		}()
+		err = conn.Connect(ctx)
+	}
+	if err != nil {
+		cure := ""
+		if problem, ok := errors.AsType[*connector.ConnectError](err); ok {
+			cure = problem.NextStep
+		}
+		if cure == "" {
+			cure = "see the cause, and ray_client_server*.log in the head's log directory"
+		}
+		e.add(steps[0], Failed, err.Error(), cure)
+		e.skip(steps[1:]...)
+		return
+	}
+	client, err := conn.Client()
+	if err != nil {
+		e.add(steps[0], Failed, err.Error(), "run it again: the connection was lost at once")
+		e.skip(steps[1:]...)
+		return
+	}
+	info, about := conn.Info(), client.Session().Info()
+	e.add("session", OK, fmt.Sprintf("session %s, job %s, after %s", about.ID, about.JobID, info.Session.Latency.Round(time.Millisecond)), "")
+	e.versions(about)
+	e.add("namespace", OK, about.Namespace, "")
+	e.room(about.NumClients)
+	e.direct(ctx, info, client)
+	e.clock(ctx, client)
+}
+
+func (e *examination) versions(about ray.SessionInfo) {
+	found := fmt.Sprintf("Ray %s, Python %s", about.RayVersion, about.PythonVersion)
+	if problem := about.Untested(); problem != "" {
+		e.add("versions", Warning, problem, "use a tested Ray version, or be content with calls through the session")
+		return
+	}
+	e.add("versions", OK, found, "")
+}
+
+func (e *examination) room(clients int) {
+	found := fmt.Sprintf("%d sessions at the server, this one included; it takes %d unless the head sets RAY_CLIENT_SERVER_MAX_THREADS", clients, defaultClients)
+	if clients > defaultClients*8/10 {
+		e.add("room", Warning, found, connector.KindFull.NextStep())
+		return
+	}
+	e.add("room", OK, found, "")
+}
+
+// direct tells the way to the GCS from the way to the actors.
+func (e *examination) direct(ctx context.Context, info connector.Info, client *ray.Client) {
+	const open = "open the GCS port (6379) and the workers' ports from here, or be content with calls through the session"
+	if client.GCS() == nil {
+		e.add("GCS", Warning, fmt.Sprintf("%s is not reached: %s", info.GCSAddress, info.NoDirect), open)
+		e.add("direct calls", Skipped, "they need the GCS", "")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
+	defer cancel()
+	start := time.Now()
+	if err := client.GCS().CheckAlive(ctx); err != nil {
+		e.add("GCS", Failed, err.Error(), "look at gcs_server.out in the head's log directory")
+	} else {
+		e.add("GCS", OK, fmt.Sprintf("%s answers after %s, cluster %s", info.GCSAddress, time.Since(start).Round(time.Microsecond), info.ClusterID), "")
+	}
+	if !info.Direct {
+		e.add("direct calls", Warning, info.NoDirect, "calls go through the session")
+		return
+	}
+	nodes, err := client.GCS().Nodes(ctx)
+	if err != nil {
+		e.add("direct calls", Failed, err.Error(), open)
+		return
+	}
+	var away []string
+	alive := 0
+	for _, n := range nodes {
+		if !n.Alive {
+			continue
+		}
+		alive++
+		// The host's own answer, be it a refusal, shows that there is a way; a worker's port is known only by its actor.
+		if err := hostAnswers(ctx, n.Address); err != nil {
+			away = append(away, err.Error())
+		}
+	}
+	if len(away) > 0 {
+		e.add("direct calls", Warning, strings.Join(away, "; "), open)
+		return
+	}
+	e.add("direct calls", OK, fmt.Sprintf("%d of %d nodes can be reached", alive, alive), "")
+}
+
+// hostAnswers tells whether a host answers to a connection, with a refusal for instance.
+func hostAnswers(ctx context.Context, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, "1"))
+	if err == nil {
+		return conn.Close()
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || os.IsTimeout(err) {
+		return fmt.Errorf("node %s does not answer: %w", host, err)
+	}
+	if strings.Contains(err.Error(), "unreachable") || strings.Contains(err.Error(), "no route") {
+		return fmt.Errorf("node %s: %w", host, err)
+	}
+	return nil
+}
+
+// clock compares the clocks by a task on the cluster.
+func (e *examination) clock(ctx context.Context, client *ray.Client) {
+	ctx, cancel := context.WithTimeout(ctx, 6*networkTimeout)
+	defer cancel()
+	before := time.Now()
+	remote, err := clusterTime(ctx, client.Session())
+	after := time.Now()
+	if err != nil {
+		e.add("clock", Warning, "the time on the cluster is not known: "+err.Error(), "a task needs a free CPU on the cluster")
+		return
+	}
+	// The task ran at some moment in between.
+	apart := time.Duration(0)
+	switch {
+	case remote.Before(before):
+		apart = before.Sub(remote)
+	case remote.After(after):
+		apart = remote.Sub(after)
+	}
+	if apart > skew {
+		e.add("clock", Warning, fmt.Sprintf("the clocks are at least %s apart", apart.Round(time.Second)), "synchronize both with NTP")
+		return
+	}
+	e.add("clock", OK, "the clocks agree, as far as a task can tell", "")
+}
