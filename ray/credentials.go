@@ -2,6 +2,11 @@ package ray
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/seedcore/seedcore/internal/wire/credentials"
 )
@@ -13,11 +18,32 @@ type Credentials = credentials.Credentials
 // TLSFiles name the PEM files for Credentials.TLS; see its method Config.
 type TLSFiles = credentials.TLSFiles
 
-// ErrToken means: there is no authentication token where one was to be.
+// ErrToken means: there is no authentication token where one was to be, since Credentials.Token failed. Nothing was sent, and
+// neither the session nor the connection is harmed: a later call asks for the token again.
 var ErrToken = credentials.ErrToken
 
 // ErrUnauthenticated means: the cluster wants a token, or another one than it got. Trying again does not help.
 var ErrUnauthenticated = errors.New("ray: not authenticated")
+
+// refused tells the gRPC errors that are about who this process is, and which it may speak to, from all others, for which
+// it returns nil: ErrToken, ErrClusterReplaced or ErrUnauthenticated, with what to do about it.
+func refused(c *Credentials, err error) error {
+	switch {
+	case errors.Is(err, ErrToken):
+		return err
+	case status.Code(err) != codes.Unauthenticated:
+		return nil
+	case strings.Contains(status.Convert(err).Message(), wrongCluster):
+		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
+	case c.HasToken():
+		return fmt.Errorf("%w: the cluster does not accept the token: %w", ErrUnauthenticated, err)
+	default:
+		return fmt.Errorf("%w: the cluster wants a token and none was sent; set Config.Credentials (CredentialsFromEnv reads RAY_AUTH_TOKEN): %w", ErrUnauthenticated, err)
+	}
+}
+
+// wrongCluster begins Ray's answer to a call that carries another cluster's id. It has the status of a wrong token.
+const wrongCluster = "WrongClusterID"
 
 // CredentialsFromEnv reads Ray's own variables through getenv, such as os.Getenv:
 //

@@ -68,7 +68,7 @@ func (s *Session) lastWord(err error, apart time.Duration) error {
 	case errors.Is(err, errGrace), s.isAccepted() && apart > s.cfg.ReconnectGrace:
 		return errLost(fmt.Errorf("the connection to %s was not resumed within %v: %w", s.cfg.Address, s.cfg.ReconnectGrace, err))
 	case !s.isAccepted(), isTerminal(err):
-		return errLost(describe(err))
+		return errLost(describe(s.cfg.Credentials, err))
 	}
 	return nil
 }
@@ -265,8 +265,8 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 	}
 }
 
-// isTerminal reports whether the server will not accept the session again. These codes come from Ray's own code, with one
-// exception: a missing token will not appear by trying again.
+// isTerminal reports whether the server will not accept the session again. These codes come from Ray's own code; a token that
+// could not be had here (ErrToken) has another.
 func isTerminal(err error) bool {
 	if errors.Is(err, errExhausted) {
 		return true
@@ -279,11 +279,11 @@ func isTerminal(err error) bool {
 }
 
 // describe makes the message of a status readable: Ray puts exceptions into it as base64 of a pickle.
-func describe(err error) error {
-	st, ok := status.FromError(err)
-	if ok && st.Code() == codes.Unauthenticated {
-		return fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+func describe(c *Credentials, err error) error {
+	if refusal := refused(c, err); refusal != nil {
+		return refusal
 	}
+	st, ok := status.FromError(err)
 	if !ok || st.Code() != codes.Aborted {
 		return err
 	}

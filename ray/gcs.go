@@ -118,11 +118,10 @@ func (g *GCS) intercept(ctx context.Context, method string, req, reply any, cc *
 	if deadline, ok := ctx.Deadline(); ok && code == codes.DeadlineExceeded && time.Until(deadline) < time.Second {
 		<-ctx.Done() // the server, which knows the deadline, may be a moment ahead of our clock
 	}
+	if refusal := refused(g.credentials, err); refusal != nil {
+		return refusal
+	}
 	switch {
-	case code == codes.Unauthenticated && strings.Contains(status.Convert(err).Message(), "AuthToken"):
-		return unauthenticated(g.credentials, err)
-	case code == codes.Unauthenticated && g.clusterID != nil:
-		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
 	case code == codes.Unavailable:
 		return fmt.Errorf("%w at %s: %s", ErrGCSUnavailable, g.address, status.Convert(err).Message())
 	case (code == codes.DeadlineExceeded || code == codes.Canceled) && ctx.Err() != nil:

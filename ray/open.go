@@ -74,7 +74,7 @@ func isWorthAnotherClient(err error) bool {
 	if errors.Is(err, errStart) {
 		return true
 	}
-	return errors.Is(err, ErrSessionLost) && !errors.Is(err, ErrNoClientServer) && status.Code(err) != codes.Unauthenticated
+	return errors.Is(err, ErrSessionLost) && !errors.Is(err, ErrNoClientServer) && refused(nil, err) == nil
 }
 
 // open makes one attempt, with a client id of its own. Nothing is left of it if it fails.
@@ -171,9 +171,12 @@ func (s *Session) greet(ctx context.Context) error {
 		return fmt.Errorf("%w: %w: silence for %v; the server may have as many clients as it has threads for (RAY_CLIENT_SERVER_MAX_THREADS): close some, or restart it",
 			ErrNoClientServer, ErrServerFull, pingTimeout)
 	}
+	if refusal := refused(s.cfg.Credentials, err); refusal != nil {
+		return refusal
+	}
 	switch status.Code(err) {
-	case codes.Unauthenticated, codes.PermissionDenied:
-		return unauthenticated(s.cfg.Credentials, err)
+	case codes.PermissionDenied:
+		return fmt.Errorf("%w: %w", ErrUnauthenticated, err)
 	case codes.Unimplemented:
 		return fmt.Errorf("%w: %w; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
 			ErrNoClientServer, ErrOtherServer, err)
@@ -194,14 +197,6 @@ func (s *Session) greet(ctx context.Context) error {
 			ErrNoClientServer, cause, err)
 	}
 	return fmt.Errorf("%w: %w", ErrNoClientServer, err)
-}
-
-// unauthenticated says what to do about a refusal.
-func unauthenticated(c *Credentials, err error) error {
-	if c.HasToken() {
-		return fmt.Errorf("%w: the cluster does not accept the token: %w", ErrUnauthenticated, err)
-	}
-	return fmt.Errorf("%w: the cluster wants a token and none was sent; set Config.Credentials (CredentialsFromEnv reads RAY_AUTH_TOKEN): %w", ErrUnauthenticated, err)
 }
 
 // introduce makes the server start its process for the session, and learns where the session is.

@@ -305,6 +305,9 @@ func (t *target) classify(err error, left bool) (sent Sent, moved bool, _ error)
 	if cut := context.Cause(t.ctx); cut != nil {
 		return sent, true, cut
 	}
+	if refusal := refused(t.credentials, err); refusal != nil {
+		return SentNo, false, refusal
+	}
 	s := status.Convert(err)
 	unrun := strings.HasPrefix(s.Message(), refusedUnrun)
 	if unrun {
@@ -326,8 +329,6 @@ func (t *target) classify(err error, left bool) (sent Sent, moved bool, _ error)
 			return SentYes, false, fmt.Errorf("%w: the result is too large: %s", ErrUnsupportedValue, s.Message())
 		}
 		return sent, false, fmt.Errorf("%w: %s", ErrOverloaded, s.Message())
-	case codes.Unauthenticated:
-		return SentNo, false, unauthenticated(t.credentials, err)
 	default:
 		return sent, false, fmt.Errorf("ray: the worker failed the call: %w", err)
 	}

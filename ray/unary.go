@@ -60,6 +60,7 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	pace := pacer{firstResumePause, lastResumePause}
+	sent := SentNo // of the attempts before
 	for {
 		answer, err := call(live, in, grpc.WaitForReady(true))
 		switch {
@@ -70,8 +71,12 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 		case s.ctx.Err() != nil:
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
 		}
+		if refusal := refused(s.cfg.Credentials, err); refusal != nil {
+			return nil, &CallError{Target: target, Sent: sent, Err: refusal}
+		}
 		switch status.Code(err) {
 		case codes.Unavailable:
+			sent = SentMaybe
 			_ = pace.wait(live) // the next call notices that live ended
 		case codes.Aborted:
 			return nil, remoteFailure(target, err)
@@ -82,8 +87,6 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 			}
 			s.cancel(errLost(err))
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
-		case codes.Unauthenticated:
-			return nil, &CallError{Target: target, Sent: SentNo, Err: unauthenticated(s.cfg.Credentials, err)}
 		default:
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: err}
 		}

@@ -12,8 +12,10 @@ import (
 	"net/netip"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 )
 
 // Credentials are what connections to one cluster carry. A nil *Credentials is valid: plain text, no token. It holds no
@@ -26,7 +28,7 @@ type Credentials struct {
 	TLS *tls.Config
 }
 
-// ErrToken means: there is no token where one was to be.
+// ErrToken means: there is no token where one was to be. A call that needed it was not sent.
 var ErrToken = errors.New("ray: no authentication token")
 
 // StaticToken always returns the same token.
@@ -61,7 +63,7 @@ func (c *Credentials) Authorize(r *http.Request) error {
 	}
 	token, err := c.Token()
 	if err != nil {
-		return err
+		return tokenError{err}
 	}
 	r.Header.Set("X-Ray-Authorization", "Bearer "+token)
 	return nil
@@ -95,10 +97,20 @@ type bearer struct{ token func() (string, error) }
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	token, err := b.token()
 	if err != nil {
-		return nil, err
+		return nil, tokenError{err}
 	}
 	return map[string]string{"authorization": "Bearer " + token}, nil
 }
+
+// tokenError is a failure of Credentials.Token. gRPC would take any other error for a refusal by the other side.
+type tokenError struct{ err error }
+
+func (e tokenError) Error() string { return fmt.Sprintf("%v: %v", ErrToken, e.err) }
+
+func (e tokenError) Unwrap() []error { return []error{ErrToken, e.err} }
+
+// GRPCStatus is how the call ends: the next one may well have a token.
+func (e tokenError) GRPCStatus() *status.Status { return status.New(codes.Unavailable, e.Error()) }
 
 // RequireTransportSecurity is false: Ray's token mode is mostly used without TLS. DialOptions warns.
 func (bearer) RequireTransportSecurity() bool { return false }
