@@ -293,6 +293,10 @@ func TestDirectValuesOfPythonsTypes(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, %v", got, err)
 	}
+	// Keyword arguments are the same by either path.
+	if got, err := x.call(ctx, "values", "named", 1, ray.Kwargs{"c": []any{"x"}, "b": 2}); err != nil || !reflect.DeepEqual(got, []any{int64(1), int64(2), []any{"x"}}) {
+		t.Errorf("%v, %v", got, err)
+	}
 	for _, v := range []any{python.Tuple{1}, time.Second, time.Unix(1, 0), arrays["plain"], []any{map[string]any{"x": python.Decimal("1")}}} {
 		err := second(x.call(ctx, "values", "things", v))
 		if !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo || !strings.Contains(err.Error(), "args[0]") {

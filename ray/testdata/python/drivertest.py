@@ -184,6 +184,9 @@ def return_same(holder):
 
 
 class Values:
+    def named(self, a, *, b=0, c=None):
+        return [a, b, c]
+
     def arrays(self):
         return arrays()
 
