@@ -267,10 +267,11 @@ func (d *Direct) end(r *route, t *target, size int64) {
 	r.bytes -= size
 	d.inFlight--
 	d.bytes -= size
+	last := t != nil && t.leave()
 	d.park(r)
 	d.mu.Unlock()
-	if t != nil {
-		d.release(t)
+	if last {
+		_ = t.close() // nothing is in flight on it
 	}
 	d.calls.Done()
 }

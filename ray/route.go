@@ -273,11 +273,10 @@ func (d *Direct) connect(data *corepb.ActorTableData) (*target, error) {
 	return t, nil
 }
 
-// release ends one use. The connection of a forgotten target closes with its last user.
+// release ends one use.
 func (d *Direct) release(t *target) {
 	d.mu.Lock()
-	t.users--
-	last := t.forgotten && t.users == 0
+	last := t.leave()
 	d.mu.Unlock()
 	if last {
 		_ = t.close() // nothing is in flight on it

@@ -198,6 +198,13 @@ func (t *target) retire(l *lane) {
 	}
 }
 
+// leave takes a user away and tells whether the target is to be closed: the connection of a forgotten one ends with its
+// last user. Direct.mu is held.
+func (t *target) leave() (last bool) {
+	t.users--
+	return t.forgotten && t.users == 0
+}
+
 // close ends the connection. It is called once, when nobody uses the target any more.
 func (t *target) close() error {
 	t.end(errConnectionLost)
