@@ -164,50 +164,6 @@ func TestDirectValues(t *testing.T) {
 	wantSent(t, second(x.call(ctx, "echo", "echo", make([]byte, 200_000))), ray.ErrUnsupportedValue, ray.SentYes)
 }
 
-// No call that can be made ends the actor's process, whatever nonsense it carries.
-func TestNothingThatCanBeCalledKillsAnActor(t *testing.T) {
-	x := directly(t, ray.DirectOptions{})
-	x.actor(t, "counter", 0)
-	pid := x.pid(t, "counter")
-	deep := any("bottom")
-	for range 150 {
-		deep = []any{deep}
-	}
-	for _, method := range []string{
-		"", "nope", "__init__", "__ray_terminate__", "__ray_call__", "__class__", "incr\x00", "seedtest.Counter.incr", "Counter.incr",
-		strings.Repeat("m", 100_000), "get", "incr", "echo", "__ray_ready__",
-	} {
-		for _, args := range [][]any{
-			nil,
-			{nil},
-			{1, 2, 3},
-			{"\xff\xfe"},
-			{math.NaN()},
-			{math.Inf(-1)},
-			{deep},
-			{[]byte{}},
-			{""},
-			{map[string]any{"": nil}},
-			{uint64(math.MaxUint64)},
-			{make([]any, 5000)},
-			{make([]byte, 1<<20)},
-		} {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			_, err := x.call(ctx, "counter", method, args...)
-			cancel()
-			if errors.Is(err, ray.ErrActorUnavailable) || errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%.40q with %.40v: %v", method, args, err)
-			}
-		}
-	}
-	if now := x.pid(t, "counter"); now != pid {
-		t.Errorf("the actor's process was %d and is %d", pid, now)
-	}
-	if _, err := x.call(deadline(t), "counter", "get"); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestAGivenUpCallDoesNotHoldUpOthers(t *testing.T) {
 	x := directly(t, ray.DirectOptions{})
 	x.actor(t, "counter", 0)

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import os
+import threading
 import time
 import uuid
 
@@ -281,3 +282,77 @@ class Grouped:
 
     def quick(self):
         return "quick"
+
+
+class Odd:
+    """Methods that do with arguments and results what a caller may not expect."""
+
+    def echo(self, *args):
+        return args[0] if args else None
+
+    def none(self):
+        pass
+
+    def generator(self, *args):
+        yield 1
+        yield 2
+
+    @ray.method(num_returns=2)
+    def pair(self, *args):
+        return 1, 2
+
+    @ray.method(num_returns=0)
+    def nothing(self, *args):
+        return None
+
+    def ref(self, *args):
+        return ray.put(1)
+
+    def refs(self, *args):
+        return [ray.put(1), {"k": ray.put(2)}]
+
+    def handle(self, *args):
+        return ray.get_runtime_context().current_actor
+
+    def large(self, *args):
+        return bytes(200_000)
+
+    def large_error(self, *args):
+        raise ValueError("x" * 300_000)
+
+    def lock(self, *args):
+        return threading.Lock()
+
+    def locked_error(self, *args):
+        error = ValueError("holds a lock")
+        error.lock = threading.Lock()
+        raise error
+
+    def keywords(self, *, needed):
+        return needed
+
+    def child(self, *args):
+        return ray.get(ray.remote(num_cpus=0)(lambda: 1).remote())
+
+
+class AsyncOdd:
+    """The same for an asyncio actor."""
+
+    async def echo(self, *args):
+        return args[0] if args else None
+
+    async def generator(self, *args):
+        yield 1
+        yield 2
+
+    async def refs(self, *args):
+        return [ray.put(1)]
+
+    async def large(self, *args):
+        return bytes(200_000)
+
+    async def fails(self, *args):
+        raise CustomError(1, "two")
+
+    def plain(self, *args):
+        return 1
