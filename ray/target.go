@@ -160,7 +160,9 @@ func waitReady(ctx context.Context, conn *grpc.ClientConn, patience time.Duratio
 func (t *target) request(method string, args []*corepb.TaskArg) (*corepb.PushTaskRequest, *lane) {
 	actorID := t.data.GetActorId()
 	taskID := make([]byte, taskIDLen) // fatal: length
-	binary.LittleEndian.PutUint64(taskID, t.taskNo.Add(1))
+	// fatal: two ids that differ in their first byte alone. The worker overwrites it with the number of the attempt before
+	// it derives the ids of what the method puts and submits from the task's.
+	binary.BigEndian.PutUint64(taskID, t.taskNo.Add(1))
 	copy(taskID[8:], actorID)
 
 	t.mu.Lock()
