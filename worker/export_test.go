@@ -149,3 +149,6 @@ func (s *Spans) Add(n int64)           { s.s.add(n) }
 func (s *Spans) Contains(n int64) bool { return s.s.contains(n) }
 func (s *Spans) Pass(n int64) int64    { return s.s.pass(n) }
 func (s *Spans) Ranges() int           { return len(s.s) }
+
+// NewCaller is what an actor's RuntimeContext.Call uses.
+func NewCaller(gcsAddress string) Caller { return &directCaller{gcsAddress: gcsAddress} }

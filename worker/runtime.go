@@ -67,10 +67,11 @@ type directCaller struct {
 	gcsAddress, clusterID string
 	credentials           *ray.Credentials
 
-	mu     sync.Mutex // guards what follows, and is held while connecting
-	gcs    *ray.GCS
-	direct *ray.Direct
-	closed bool
+	mu      sync.Mutex    // guards what follows
+	dialing chan struct{} // set while one caller connects; closed when that has ended
+	gcs     *ray.GCS
+	direct  *ray.Direct
+	closed  bool
 }
 
 func (c *directCaller) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
@@ -81,35 +82,72 @@ func (c *directCaller) Call(ctx context.Context, namespace, name, method string,
 	return direct.Call(ctx, namespace, name, method, args...)
 }
 
+// connected returns the connection, and makes it if there is none: one caller does, the others wait, each under its own
+// context, and try next if that failed.
 func (c *directCaller) connected(ctx context.Context) (*ray.Direct, error) {
+	for {
+		c.mu.Lock()
+		direct, closed, dialing := c.direct, c.closed, c.dialing
+		first := !closed && direct == nil && dialing == nil
+		if first {
+			c.dialing = make(chan struct{})
+		}
+		c.mu.Unlock()
+		switch {
+		case closed:
+			return nil, errCallerClosed
+		case direct != nil:
+			return direct, nil
+		case first:
+			return c.connect(ctx)
+		}
+		select {
+		case <-dialing:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+var errCallerClosed = fmt.Errorf("the actor is exiting: %w", ray.ErrClosed)
+
+// connect is for the caller that set dialing.
+func (c *directCaller) connect(ctx context.Context) (*ray.Direct, error) {
+	gcs, direct, err := c.dial(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return nil, fmt.Errorf("the actor is exiting: %w", ray.ErrClosed)
-	}
-	if c.direct != nil {
-		return c.direct, nil
-	}
-	gcs, err := ray.DialGCS(ctx, c.gcsAddress, ray.GCSOptions{ClusterID: c.clusterID, Credentials: c.credentials})
-	if err != nil {
+	close(c.dialing)
+	c.dialing = nil
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
-	if err != nil {
-		return nil, errors.Join(err, gcs.Close())
+	case c.closed: // direct holds nothing yet
+		return nil, errors.Join(errCallerClosed, gcs.Close())
 	}
 	c.gcs, c.direct = gcs, direct
 	return direct, nil
 }
 
+func (c *directCaller) dial(ctx context.Context) (*ray.GCS, *ray.Direct, error) {
+	gcs, err := ray.DialGCS(ctx, c.gcsAddress, ray.GCSOptions{ClusterID: c.clusterID, Credentials: c.credentials})
+	if err != nil {
+		return nil, nil, err
+	}
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
+	if err != nil {
+		return nil, nil, errors.Join(err, gcs.Close())
+	}
+	return gcs, direct, nil
+}
+
 // close gives up calls under way when ctx ends.
 func (c *directCaller) close(ctx context.Context) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	if c.direct != nil {
-		_ = c.direct.Close(ctx) // what it cut was told to its caller
-		_ = c.gcs.Close()
-		c.direct = nil
+	gcs, direct := c.gcs, c.direct
+	c.closed, c.gcs, c.direct = true, nil, nil
+	c.mu.Unlock()
+	if direct != nil {
+		_ = direct.Close(ctx) // what it cut was told to its caller
+		_ = gcs.Close()
 	}
 }
