@@ -45,7 +45,8 @@ type Connector struct {
 	untold     []Event       // what is to be told
 	telling    bool          // a goroutine tells them
 	changed    chan struct{} // closed and replaced whenever info changes
-	ownerDone  chan struct{} // closed when the owner has returned
+	ownerDone  chan struct{} // closed when the owner has returned; path is Close's then
+	allDone    chan struct{} // closed when what the owner started has returned too
 }
 
 // attempt is one try to connect, shared by all who wait for it.
@@ -70,6 +71,7 @@ func New(cfg Config) (*Connector, error) {
 		attempt:   newAttempt(),
 		changed:   make(chan struct{}),
 		ownerDone: make(chan struct{}),
+		allDone:   make(chan struct{}),
 		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, Namespace: cfg.Namespace},
 	}
 	c.owner, c.stop = context.WithCancel(context.Background())
@@ -192,7 +194,8 @@ func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client,
 }
 
 // Close ends the connection for good: it stops the supervisor, lets calls under way end until ctx does, and closes the
-// session on the server. It is idempotent; a later call returns at once.
+// session on the server. A hook that goes on although its context ended is an error once ctx ends, and keeps running; the
+// rest is closed all the same. Close is idempotent; a later call returns at once.
 func (c *Connector) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.info.State.ends() {
@@ -203,10 +206,16 @@ func (c *Connector) Close(ctx context.Context) error {
 	c.set(func(i *Info) { i.State = StateClosing })
 	c.stop()
 	c.unlock()
+	var err error
 	if started {
-		<-c.ownerDone
+		<-c.ownerDone // all that it does itself ends with c.owner
+		select {
+		case <-c.allDone:
+		case <-ctx.Done():
+			err = fmt.Errorf("connector: close: a hook of the session still runs: %w", ctx.Err())
+		}
 	}
-	err := c.path.close(ctx)
+	err = errors.Join(err, c.path.close(ctx))
 	if c.client != nil {
 		err = errors.Join(err, c.client.Session().Close(ctx))
 	}

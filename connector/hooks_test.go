@@ -106,6 +106,42 @@ func TestHooksOfASession(t *testing.T) {
 	}
 }
 
+// A hook that does not return when its context ends keeps Close for as long as Close's own context says.
+func TestCloseDoesNotWaitForEverForAHook(t *testing.T) {
+	conn, _ := newConnector(t, connector.Config{Address: "ray://" + raytest.Head(t).ClientAddress(), Namespace: raytest.Namespace(t)})
+	entered, release := make(chan struct{}), make(chan struct{})
+	var hooks sync.WaitGroup
+	hooks.Add(1)
+	defer hooks.Wait()
+	defer close(release)
+	conn.OnSession("deaf", func(context.Context, *ray.Client, uint64) error {
+		defer hooks.Done()
+		close(entered)
+		<-release
+		return nil
+	})
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	live := session(t, conn)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- conn.Close(ctx) }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "hook") {
+			t.Error(err)
+		}
+	case <-deadline(t).Done():
+		t.Fatal("Close waits for the hook")
+	}
+	if state := conn.Info().State; state != connector.StateClosed || live.Err() == nil {
+		t.Errorf("%s, the session: %v", state, live.Err())
+	}
+}
+
 // A ping takes its turn behind what is being sent. As long as that gets through, the session is well.
 func TestASessionBusyWithALargeValueIsWell(t *testing.T) {
 	proxy := faultproxy.New(t, raytest.Head(t).ClientAddress())

@@ -121,7 +121,10 @@ func (c *Connector) adopt(p path) {
 	if p.gcs != old.gcs {
 		c.client = ray.NewClient(c.client.Session(), p.gcs, p.direct, p.reason)
 	}
-	c.set(func(i *Info) { i.setPath(p) })
+	c.set(func(i *Info) {
+		i.setPath(p)
+		i.State = stateOf(i.Session.Answers, p.gcs != nil, p.proven)
+	})
 	c.unlock()
 	if old.gcs != nil && old.gcs != p.gcs {
 		c.retirePath(old)

@@ -161,6 +161,37 @@ func TestASilentGCSOutlastsANewSession(t *testing.T) {
 	}
 }
 
+// The state speaks of both links from the moment at which the second is taken in.
+func TestTheStateIsThatOfBothLinks(t *testing.T) {
+	head := raytest.Head(t)
+	gcs, client := faultproxy.New(t, head.GCSAddress()), faultproxy.New(t, head.ClientAddress())
+	conn, _ := withGCS(t, gcs.Address(), portOf(t, client.Address()))
+	gcs.Refuse(true)
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	client.Stall()
+	defer client.Resume()
+	waitState(t, conn, 30*time.Second, connector.StateReconnecting)
+	events := conn.Subscribe(100)
+	defer events.Close()
+	gcs.Refuse(false)
+	for {
+		select {
+		case e := <-events.Events():
+			if !e.Info.GCS.Answers {
+				continue
+			}
+			if !e.Info.Session.Answers && e.To != connector.StateDegraded {
+				t.Errorf("%s, %+v", e.To, e.Info)
+			}
+			return
+		case <-deadline(t).Done():
+			t.Fatal("the GCS was not found")
+		}
+	}
+}
+
 // Direct calls were tested on some versions only. A cluster that comes back with another one is looked at anew, and
 // callers meet the new client, or the old one with a typed error, and never one that is closed.
 func TestTheVersionIsCheckedAgainWhenTheClusterChanges(t *testing.T) {

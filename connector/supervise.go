@@ -23,8 +23,9 @@ const (
 // supervise is the owner of the connection: the only goroutine that opens and replaces sessions, and that writes c.client
 // and c.path.
 func (c *Connector) supervise() {
-	defer close(c.ownerDone)
+	defer close(c.allDone)
 	defer c.background.Wait()
+	defer close(c.ownerDone)
 	for _, w := range c.cfg.Warnings {
 		c.log.Warn(w)
 	}
