@@ -238,8 +238,8 @@ func parseAddress(address string, clientPort int) (endpoints, error) {
 		}
 		return endpoints{session: net.JoinHostPort(host, strconv.Itoa(clientPort)), gcs: address}, nil
 	case scheme == "ray":
-		if !strings.Contains(rest, ":") {
-			rest = net.JoinHostPort(rest, strconv.Itoa(clientPort))
+		if isIPv6 := strings.HasPrefix(rest, "[") && strings.HasSuffix(rest, "]"); isIPv6 || !strings.Contains(rest, ":") {
+			rest += ":" + strconv.Itoa(clientPort)
 		}
 		if _, err := hostOf(rest); err != nil {
 			return endpoints{}, err

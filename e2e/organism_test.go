@@ -159,6 +159,17 @@ func TestATakenNameIsNotUsed(t *testing.T) {
 		t.Errorf("a task for the taken name: %v, sent: %s", err, ray.SentOf(err))
 	}
 
+	// A request for an agent changes nothing of what is known of the configured actors, whatever their kind.
+	for name, want := range map[string]error{organID: organism.ErrNameTaken, organism.MwStoreName: organism.ErrArgument, agentID: nil, taken: organism.ErrNotReady} {
+		if created, err := org.CreateAgent(t.Context(), name, organism.RoleProbs{}); created || !errors.Is(err, want) {
+			t.Errorf("an agent of the name %s: %t, %v; want %v", name, created, err, want)
+		}
+	}
+	reports, err := org.Status(t.Context())
+	if err != nil || slices.ContainsFunc(reports, func(r organism.OrganReport) bool { return r.Problem != "" }) {
+		t.Errorf("the organs after that: %+v, %v", reports, err)
+	}
+
 	// A new session does not close the organs that were met, even before it has looked at them.
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()

@@ -253,6 +253,8 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		"negative count":   {head + "      - {id: a, type: T, agent_count: -1}\n", []at{{"4 " + types + "[0].agent_count", "the number -1 is out of bounds; it must be 0 to 10000"}}},
 		"absurd count":     {head + "      - {id: a, type: T, agent_count: 10001}\n", []at{{"4 " + types + "[0].agent_count", "out of bounds"}}},
 		"beyond int64":     {head + "      - {id: a, type: T, agent_count: 18446744073709551615}\n", []at{{"4 " + types + "[0].agent_count", "out of bounds"}}},
+		"beyond 64 bits":   {head + "      - {id: a, type: T, agent_count: 99999999999999999999}\n", []at{{"4 " + types + "[0].agent_count", "the number 99999999999999999999 is out of bounds"}}},
+		"quoted, too":      {head + "      - {id: a, type: T, agent_count: '99999999999999999999'}\n", []at{{"4 " + types + "[0].agent_count", "is the string"}}},
 		"a fraction":       {head + "      - {id: a, type: T, agent_count: 1.5}\n", []at{{"4 " + types + "[0].agent_count", "must be a whole number"}}},
 		"not a number":     {head + "      - {id: a, type: T, agent_count: .nan}\n", []at{{"4 " + types + "[0].agent_count", "must be a whole number"}}},
 		"an integer float": {head + "      - {id: a, type: T, agent_count: 1.0}\n", []at{{"4 " + types + "[0].agent_count", "must be a whole number"}}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -185,18 +186,20 @@ func (r *configReader) organ(node ast.Node, path string) (organ OrganConfig, idL
 
 func (r *configReader) agentCount(node ast.Node, path string) int {
 	integer, ok := node.(*ast.IntegerNode)
-	if !ok {
+	if !ok && !isHugeInteger(node) {
 		r.wrongType(node, path, "a whole number")
 		return 0
 	}
-	switch count := integer.Value.(type) {
-	case int64:
-		if count >= 0 && count <= MaxAgentsPerOrgan {
-			return int(count)
-		}
-	case uint64:
-		if count <= MaxAgentsPerOrgan {
-			return int(count)
+	if ok {
+		switch count := integer.Value.(type) {
+		case int64:
+			if count >= 0 && count <= MaxAgentsPerOrgan {
+				return int(count)
+			}
+		case uint64:
+			if count <= MaxAgentsPerOrgan {
+				return int(count)
+			}
 		}
 	}
 	r.report(lineOf(node), path, "%s is out of bounds; it must be 0 to %d", describe(node), MaxAgentsPerOrgan)
@@ -265,6 +268,9 @@ func describe(node ast.Node) string {
 	case nil, *ast.NullNode:
 		return "empty"
 	case *ast.StringNode:
+		if isHugeInteger(node) {
+			return fmt.Sprintf("the number %.40s", node.Value)
+		}
 		return fmt.Sprintf("the string %.40q", node.Value)
 	case *ast.LiteralNode:
 		return "a block of text"
@@ -285,6 +291,16 @@ func describe(node ast.Node) string {
 	default:
 		return "a " + strings.ToLower(node.Type().String())
 	}
+}
+
+// isHugeInteger tells of an integer beyond 64 bits, which the parser hands over as a string without quotes.
+func isHugeInteger(node ast.Node) bool {
+	text, ok := node.(*ast.StringNode)
+	if !ok || text.Token.Type == token.SingleQuoteType || text.Token.Type == token.DoubleQuoteType {
+		return false
+	}
+	_, integer := new(big.Int).SetString(text.Value, 0)
+	return integer
 }
 
 func lineOf(node ast.Node) int {

@@ -147,8 +147,11 @@ func (o *Organism) enter(cluster string) {
 	}
 }
 
-// meet records that the actor of a name answered and is ours, or with an error that it is another's.
+// meet records that the actor of a configured name answered and is ours, or with an error that it is another's.
 func (o *Organism) meet(name string, err error) {
+	if o.classes[name] == "" {
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.met[name] = err

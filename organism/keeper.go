@@ -318,7 +318,7 @@ func (k *keeper) ping(ctx context.Context, spec actorSpec, timeout time.Duration
 	}
 	answer, ok := newPong(v)
 	if !ok {
-		return Pong{}, k.taken(spec, fmt.Sprintf("an actor that answers ping with %.200v", v))
+		return Pong{}, k.taken(spec, fmt.Sprintf("an actor that answers ping with %.200s", fmt.Sprint(v)))
 	}
 	if answer.Class != spec.class {
 		return Pong{}, k.taken(spec, "a "+answer.Class)

@@ -82,6 +82,8 @@ type Organism struct {
 	opts   Options
 	conn   *connector.Connector
 	log    *slog.Logger
+	// classes of the configured actors, by name.
+	classes map[string]string
 
 	packaging sync.Mutex   // guards program
 	program   *ray.Package // nil until it is needed
@@ -123,8 +125,12 @@ func New(conn *connector.Connector, config Config, opts Options) (*Organism, err
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	classes := map[string]string{}
+	for _, spec := range append(singletons(), config.specs()...) {
+		classes[spec.name] = spec.class
+	}
 	return &Organism{
-		config: config, opts: opts, conn: conn, log: opts.Logger,
+		config: config, opts: opts, conn: conn, log: opts.Logger, classes: classes,
 		look:    Health{Problem: "not started"},
 		changed: make(chan struct{}),
 		met:     map[string]error{},

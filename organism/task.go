@@ -32,7 +32,7 @@ func (t Task) Type() (string, error) {
 				return value, nil
 			}
 		default:
-			return "", fmt.Errorf("%w: %s is %.40v; give a string", ErrTask, key, value)
+			return "", fmt.Errorf("%w: %s is %s; give a string", ErrTask, key, brief(value))
 		}
 	}
 	return "", nil
@@ -61,10 +61,13 @@ func (t Task) number(key string, absent float64) (float64, error) {
 	}
 	number, ok := toFloat(value)
 	if !ok || math.IsNaN(number) || math.IsInf(number, 0) {
-		return 0, fmt.Errorf("%w: %s is %.40v; give a finite number", ErrTask, key, value)
+		return 0, fmt.Errorf("%w: %s is %s; give a finite number", ErrTask, key, brief(value))
 	}
 	return number, nil
 }
+
+// brief is a value as a message shows it. (A precision on %v would pad numbers.)
+func brief(value any) string { return fmt.Sprintf("%.40s", fmt.Sprint(value)) }
 
 // plain returns the task with every json.Number in it as the number that it is: an int64 or uint64 where one holds it
 // whole, else a float64. It copies what it changes.

@@ -35,6 +35,25 @@ func TestTaskType(t *testing.T) {
 	}
 }
 
+// What is wrong is shown as it came, and cut when it is long.
+func TestTaskErrorsShowTheValue(t *testing.T) {
+	for want, value := range map[string]any{
+		"type is 5;":      int64(5),
+		"type is 7;":      json.Number("7"),
+		"type is 1.5;":    1.5,
+		"type is [1 a];":  []any{1, "a"},
+		"type is [aaaaaa": []any{strings.Repeat("a", 5000)},
+	} {
+		_, err := organism.Task{"type": value}.Type()
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 120 {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	if _, err := (organism.Task{"complexity": true}).Complexity(); err == nil || !strings.Contains(err.Error(), "complexity is true;") {
+		t.Error(err)
+	}
+}
+
 func TestTaskNumbers(t *testing.T) {
 	for _, test := range []struct {
 		value      any

@@ -444,7 +444,11 @@ func testASilentGCSIsRemembered(t *testing.T, x directSetup) {
 	const calls = 50
 	for i := range calls {
 		name := "unknown " + strconv.Itoa(i)
-		wantSent(t, second(x.call(deadline(t), name, "get")), ray.ErrGCSUnavailable, ray.SentNo)
+		err := second(x.call(deadline(t), name, "get"))
+		wantSent(t, err, ray.ErrGCSUnavailable, ray.SentNo)
+		if !strings.Contains(err.Error(), name) || i > 0 && strings.Contains(strings.ReplaceAll(err.Error(), name, ""), "unknown") {
+			t.Errorf("the error of %s names another actor, or none: %v", name, err)
+		}
 		if _, err := x.call(deadline(t), "known", "get"); err != nil { // needs no GCS
 			t.Error(err)
 		}

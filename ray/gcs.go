@@ -173,7 +173,7 @@ func (g *GCS) NamedActor(ctx context.Context, namespace, name string) (ActorInfo
 func (g *GCS) namedActor(ctx context.Context, namespace, name string) (*corepb.ActorTableData, error) {
 	reply, err := g.actors.GetNamedActorInfo(ctx, &corepb.GetNamedActorInfoRequest{Name: name, RayNamespace: namespace})
 	if err != nil {
-		return nil, fmt.Errorf("ray: look up actor %s/%s: %w", namespace, name, err)
+		return nil, &lookupError{namespace, name, err}
 	}
 	if reply.GetStatus().GetCode() == gcsNotFound {
 		return nil, fmt.Errorf("%w: %q in namespace %q", ErrActorNotFound, name, namespace)
@@ -186,6 +186,18 @@ func (g *GCS) namedActor(ctx context.Context, namespace, name string) (*corepb.A
 	}
 	return reply.GetActorTableData(), nil
 }
+
+// lookupError is the failure of a question for a named actor.
+type lookupError struct {
+	namespace, name string
+	err             error
+}
+
+func (e *lookupError) Error() string {
+	return fmt.Sprintf("ray: look up actor %s/%s: %v", e.namespace, e.name, e.err)
+}
+
+func (e *lookupError) Unwrap() error { return e.err }
 
 // ActorByID looks an actor up by its id (32 hex characters); dead actors are found as long as the GCS remembers them.
 func (g *GCS) ActorByID(ctx context.Context, id string) (ActorInfo, error) {

@@ -189,6 +189,9 @@ func (r *route) judge(err error, bounds directBounds) {
 func (d *Direct) judgeGCS(err error) {
 	d.noGCS = nil
 	if errors.Is(err, ErrGCSUnavailable) {
+		if lookup, ok := errors.AsType[*lookupError](err); ok {
+			err = lookup.err // others than its actor are told this, too
+		}
 		d.noGCS = &verdict{err: err, pause: d.bounds.silentGCS, next: time.Now().Add(d.bounds.silentGCS)}
 	}
 }

@@ -33,5 +33,8 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request) (task map[stri
 // ListenOn makes ln what Listen would have opened.
 func (s *Server) ListenOn(ln net.Listener) { s.listener = ln }
 
+// CallsDirectly is what seedcore_ray_direct_calls says.
+var CallsDirectly = callsDirectly
+
 // Routes lists the patterns of all routes, sorted.
 func (s *Server) Routes() []string { return slices.Sorted(maps.Keys(s.routes())) }

@@ -56,7 +56,7 @@ var (
 	rayLinkUp        = prometheus.NewDesc("seedcore_ray_link_answers", "1 while a link answers. A link that was never there has no series.", []string{"link"}, nil)
 	rayLastHealthy   = prometheus.NewDesc("seedcore_ray_last_healthy_timestamp_seconds", "When a link last answered.", []string{"link"}, nil)
 	rayHealthLatency = prometheus.NewDesc("seedcore_ray_health_check_latency_seconds", "Round trip of the last check of a link that was answered.", []string{"link"}, nil)
-	rayDirect        = prometheus.NewDesc("seedcore_ray_direct_calls", "1 while actors are called directly, 0 while through the session. No series without a session.", nil, nil)
+	rayDirect        = prometheus.NewDesc("seedcore_ray_direct_calls", "1 while actors are called directly, 0 while through the session or while neither link answers. No series without a session.", nil, nil)
 	rayCalls         = prometheus.NewDesc("seedcore_ray_calls_total", "Calls of named actors by the path they took, and why those through the session did, since the session or its direct path was renewed.", []string{"path", "reason"}, nil)
 	organismUp       = prometheus.NewDesc("seedcore_organism_initialized", "1 while everything that is configured was seen to run; 0 while something does not, or while that cannot be seen.", nil, nil)
 	organismKilled   = prometheus.NewDesc("seedcore_organism_actors_killed_total", "Actors that were ended since they did not answer.", nil, nil)
@@ -68,6 +68,11 @@ var (
 var states = []connector.State{
 	connector.StateDisconnected, connector.StateConnecting, connector.StateConnected, connector.StateDegraded,
 	connector.StateReconnecting, connector.StateLost, connector.StateClosing, connector.StateClosed,
+}
+
+// callsDirectly tells whether calls take the direct path. While both links are down nothing is known of any.
+func callsDirectly(info connector.Info) bool {
+	return info.Direct && (info.Session.Answers || info.GCS.Answers)
 }
 
 // Describe implements prometheus.Collector.
@@ -105,7 +110,7 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(rayHealthLatency, link.Latency.Seconds(), name)
 	}
 	if info.SessionID != "" {
-		gauge(rayDirect, flag(info.Direct))
+		gauge(rayDirect, flag(callsDirectly(info)))
 	}
 	if client, err := c.conn.Client(); err == nil {
 		paths := client.Paths()

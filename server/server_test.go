@@ -67,6 +67,8 @@ func TestAnswersWithoutRay(t *testing.T) {
 		{"POST", "/tier0/agents/create", `{"agent_id":"a","role_probs":{"E":-1}}`, 400, `role_probs`},
 		{"POST", "/tier0/agents/create", `{"agent_id":"a b"}`, 400, `agent_id`},
 		{"POST", "/tier0/agents/a/execute", `{"task_data":{}}`, 503, `"message":"Organism not initialized"`},
+		{"POST", "/tier0/agents/create", `{"agent_id":"cognitive_organ_1"}`, 409, "is the configured Organ"},
+		{"POST", "/tier0/agents/create", `{"agent_id":"cognitive_organ_1_agent_0"}`, 503, "not initialized"},
 		{"GET", "/metrics", "", 200, "seedcore_ray_connected 0"},
 		{"GET", "/metrics", "", 200, `seedcore_ray_state{state="disconnected"} 1`},
 		{"GET", "/metrics", "", 200, `seedcore_ray_state{state="connected"} 0`},
@@ -86,6 +88,24 @@ func TestMetricsDoNotMakeUpWhatIsUnknown(t *testing.T) {
 	for _, name := range []string{"seedcore_ray_link_answers{", "seedcore_ray_last_healthy_timestamp_seconds{", "seedcore_ray_health_check_latency_seconds{", "seedcore_ray_direct_calls ", "seedcore_ray_calls_total{"} {
 		if strings.Contains(body, "\n"+name) {
 			t.Errorf("%s has a value without a connection", name)
+		}
+	}
+}
+
+func TestDirectCallsNeedALink(t *testing.T) {
+	up := connector.Link{Answers: true}
+	for _, c := range []struct {
+		info connector.Info
+		want bool
+	}{
+		{connector.Info{Direct: true, Session: up, GCS: up}, true},
+		{connector.Info{Direct: true, Session: up}, true}, // known targets need no GCS
+		{connector.Info{Direct: true, GCS: up}, true},
+		{connector.Info{Direct: true}, false},
+		{connector.Info{Session: up}, false},
+	} {
+		if got := server.CallsDirectly(c.info); got != c.want {
+			t.Errorf("%+v: %t", c.info, got)
 		}
 	}
 }

@@ -113,12 +113,13 @@ type Bench struct {
 	// Logger takes one line an event. Default: discard.
 	Logger *slog.Logger
 
-	mu      sync.Mutex // guards the fields below
-	conn    *connector.Connector
-	scratch *connector.Connector
-	org     *organism.Organism
-	stop    context.CancelFunc
-	loop    sync.WaitGroup
+	mu        sync.Mutex // guards the fields below
+	namespace string     // see Scratch; empty until it is asked for
+	conn      *connector.Connector
+	scratch   *connector.Connector
+	org       *organism.Organism
+	stop      context.CancelFunc
+	loop      sync.WaitGroup
 }
 
 // Run runs one check.
@@ -136,7 +137,7 @@ func (b *Bench) connector(ctx context.Context) (*connector.Connector, error) {
 
 // scratchConnector returns the connector of the checks' own namespace, connected.
 func (b *Bench) scratchConnector(ctx context.Context) (*connector.Connector, error) {
-	return b.connected(ctx, &b.scratch, scratchPrefix+strings.ToLower(rand.Text()[:10]))
+	return b.connected(ctx, &b.scratch, b.Scratch())
 }
 
 func (b *Bench) connected(ctx context.Context, field **connector.Connector, namespace string) (*connector.Connector, error) {
@@ -156,14 +157,15 @@ func (b *Bench) connected(ctx context.Context, field **connector.Connector, name
 	return conn, conn.Connect(ctx)
 }
 
-// Scratch returns the namespace in which the checks create actors; empty until one does.
+// Scratch returns the namespace in which the checks create actors, also before one does: a process that is ended at once
+// leaves them there.
 func (b *Bench) Scratch() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.scratch == nil {
-		return ""
+	if b.namespace == "" {
+		b.namespace = scratchPrefix + strings.ToLower(rand.Text()[:10])
 	}
-	return b.scratch.Info().Namespace
+	return b.namespace
 }
 
 // client returns the shared connection's client.

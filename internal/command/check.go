@@ -32,6 +32,7 @@ func (c *checkCommand) Run(ctx context.Context, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	bench := &check.Bench{Lookup: os.Getenv, Connection: connection, Organism: config, Binary: c.WorkerBinary, Logger: slog.New(slog.DiscardHandler)}
+	fmt.Fprintf(s.out, "Actors are created in namespace %s alone, and ended afterwards.\n", bench.Scratch())
 	passed, all := 0, check.All()
 	for _, one := range all {
 		if ctx.Err() != nil {

@@ -50,6 +50,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		"a script":           {args: []string{"check", "--worker-binary", script}, env: nowhere, code: 2, text: "not an ELF executable"},
 		"no time for tasks":  {args: []string{"serve", "--task-timeout", "0s"}, env: nowhere, code: 2, text: "SEEDCORE_TASK_TIMEOUT"},
 		"no time for check":  {args: []string{"check", "--timeout", "1ms"}, env: nowhere, code: 1, text: "not all checks ran"},
+		"check's namespace":  {args: []string{"check", "--timeout", "1ms"}, env: nowhere, code: 1, text: "in namespace seedcore-check-"},
 		"all checks, no Ray": {args: []string{"check"}, env: nowhere, code: 1, text: "3/19 passed", not: "seedcore: "},
 		// What is wrong is found before a head is started.
 		"up, missing file":  {args: []string{"up", "--config", "/does/not/exist.yaml"}, code: 2, text: "/does/not/exist.yaml", not: "Starting"},

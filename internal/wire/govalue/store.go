@@ -191,7 +191,7 @@ func storeInteger(dst reflect.Value, v any) error {
 	default:
 		return mismatch(dst, v, "")
 	}
-	return mismatch(dst, v, fmt.Sprintf("%.40v is out of its range", n))
+	return mismatch(dst, v, fmt.Sprintf("%.40s is out of its range", n.String()))
 }
 
 func storeFloat(dst reflect.Value, f float64) error {
