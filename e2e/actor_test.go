@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -254,4 +255,38 @@ func TestServeRefusesABadConfiguration(t *testing.T) {
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return lines[len(lines)-1]
+}
+
+// A stuck task does not hold up the end of a server, and whoever waits for it is told that it may have run.
+func TestAServerStopsInTimeWithAStuckTask(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	p := start(t, environment(raytest.Head(t).ClientAddress(), namespace), "serve")
+	conn := connected(t, namespace)
+	t.Cleanup(func() { removeActors(t, conn) })
+	p.ready(2 * time.Minute)
+	pid := pidOf(t, conn, namespace, agentID)
+	halt(t, pid)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	answered := make(chan string, 1)
+	go func() {
+		code, body, err := p.ask("POST", "/tier0/agents/"+agentID+"/execute", `{"task_data":{}}`)
+		answered <- fmt.Sprint(code, body, err)
+	}()
+	time.Sleep(time.Second) // let the task reach its actor
+	begin := time.Now()
+	p.signal(syscall.SIGTERM)
+	eventually(t, 5*time.Second, "readyz tells of it", func() error {
+		code, body, err := p.ask("GET", "/readyz", "")
+		if err == nil && (code != 503 || body["cause"] != "stopping") {
+			err = errorf("%d %v", code, body)
+		}
+		return err
+	})
+	_ = p.end(30 * time.Second) // its error tells of the request that was cut
+	if took := time.Since(begin); took > 16*time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	if answer := <-answered; !strings.HasPrefix(answer, "503") || !strings.Contains(answer, "sent:maybe") {
+		t.Errorf("the answer of the stuck task: %s", answer)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -155,6 +156,52 @@ func TestABodyThatDoesNotComeIsGivenUp(t *testing.T) {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// A server that stops says so to probes and to new requests while one is under way, and cuts that one in the end.
+func TestAServerThatStopsSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, server.Config{})
+		ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		s.ListenOn(ln)
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx) }()
+		stuck := ln.dial()
+		if _, err := io.WriteString(stuck, "POST /organism/execute/random HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		stop()
+		synctest.Wait()
+		for request, want := range map[string]string{
+			"GET /readyz":                   `503 "cause":"stopping"`,
+			"GET /healthz":                  `200 "status":"ok"`,
+			"POST /organism/execute/random": `503 "sent":"no"`,
+			"POST /tier0/agents/create":     `503 "message":"server: it is stopping"`,
+		} {
+			client := ln.dial()
+			if _, err := io.WriteString(client, request+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"); err != nil {
+				t.Error(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			code, text, _ := strings.Cut(want, " ")
+			if err != nil || strconv.Itoa(resp.StatusCode) != code || !strings.Contains(string(body), text) {
+				t.Errorf("%s: %d %s, %v; want %s", request, resp.StatusCode, body, err, want)
+			}
+			_ = client.Close()
+		}
+		err := <-served
+		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "1 requests were cut") || took < server.DrainTimeout || took > server.DrainTimeout+2*time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+		_ = stuck.Close()
 	})
 }
 

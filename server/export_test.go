@@ -33,6 +33,12 @@ func (s *Server) ReadBody(w http.ResponseWriter, r *http.Request) (task map[stri
 // ListenOn makes ln what Listen would have opened.
 func (s *Server) ListenOn(ln net.Listener) { s.listener = ln }
 
+// ErrStopping is the cause with which requests are cancelled that take too long for a server that stops.
+var ErrStopping = errStopping
+
+// DrainTimeout is how long requests may take then.
+const DrainTimeout = drainTimeout
+
 // CallsDirectly is what seedcore_ray_direct_calls says.
 var CallsDirectly = callsDirectly
 

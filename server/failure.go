@@ -26,6 +26,7 @@ var statuses = []struct {
 	known  func(error) bool // narrows the line; nil: always
 }{
 	{cause: errResult, status: http.StatusInternalServerError},
+	{cause: errStopping, status: http.StatusServiceUnavailable},
 
 	// The request is wrong: nothing was sent.
 	{cause: organism.ErrArgument, status: http.StatusBadRequest},
@@ -138,7 +139,7 @@ func text(err error, organID string) string {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error, body failure) {
 	status, expected := statusOf(err)
 	switch {
-	case r.Context().Err() != nil: // whatever happened, it happened since the client left
+	case r.Context().Err() != nil && !errors.Is(context.Cause(r.Context()), errStopping): // whatever happened, it happened since the client left
 		s.reply(w, statusClientGone, body)
 		return
 	case !expected:

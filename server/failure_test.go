@@ -98,6 +98,11 @@ func TestOnlyTheUnexpectedIsLoggedAsAnError(t *testing.T) {
 	if w := answer(gone, errors.New("a consequence of that")); w.Code != 499 {
 		t.Errorf("a client that left: %d %s", w.Code, w.Body)
 	}
+	cut, stop := context.WithCancelCause(t.Context())
+	stop(server.ErrStopping)
+	if w := answer(cut, call(context.Canceled, ray.SentMaybe)); w.Code != 503 || !strings.Contains(w.Body.String(), `"sent":"maybe"`) {
+		t.Errorf("a request that the end of the server cut: %d %s", w.Code, w.Body)
+	}
 	answer(t.Context(), organism.ErrNotReady)
 	answer(t.Context(), &ray.TaskError{Message: "the handler's own"})
 	if log.Len() > 0 {

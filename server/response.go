@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seedcore/seedcore/ray"
 )
 
 // reply writes a value as compact JSON.
@@ -58,8 +60,30 @@ func (s *Server) route(pattern string, handle http.HandlerFunc) http.Handler {
 				panic(http.ErrAbortHandler) // half an answer is out: only the end of the connection tells that it is not whole
 			}
 		}()
+		if !isProbe(endpoint) {
+			if !s.drain.enter() {
+				s.refuseLate(rw, r, endpoint)
+				return
+			}
+			defer s.drain.leave()
+		}
 		handle(rw, r)
 	})
+}
+
+// isProbe tells the routes that are answered to the end.
+func isProbe(endpoint string) bool {
+	return endpoint == "/healthz" || endpoint == "/readyz" || endpoint == "/metrics"
+}
+
+// refuseLate answers a request that came after the server was asked to stop.
+func (s *Server) refuseLate(w http.ResponseWriter, r *http.Request, endpoint string) {
+	body := failure{Error: errStopping.Error(), Sent: ray.SentNo.String()}
+	if strings.HasPrefix(endpoint, "/tier0/") {
+		body.Error, body.Message = "", body.Error
+	}
+	w.Header().Set("Connection", "close")
+	s.fail(w, r, errStopping, body)
 }
 
 func isAbort(cause any) bool {

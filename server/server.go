@@ -24,8 +24,9 @@ const (
 	writeTimeout = 30 * time.Second
 	// idleTimeout is how long a connection is kept for the next request.
 	idleTimeout = 2 * time.Minute
-	// drainTimeout is how long requests under way may take once the server is asked to stop.
-	drainTimeout = 10 * time.Second
+	// drainTimeout is how long requests under way may take once the server is asked to stop, and answerTimeout how long
+	// those that took longer have for telling so.
+	drainTimeout, answerTimeout = 8 * time.Second, time.Second
 	// statusTimeout bounds the questions to the cluster that one status request asks.
 	statusTimeout = 5 * time.Second
 )
@@ -47,6 +48,7 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	metrics  *metrics
+	drain    drain
 	listener net.Listener
 }
 
@@ -79,12 +81,17 @@ func (s *Server) Address() string {
 	return s.listener.Addr().String()
 }
 
-// Serve answers requests until ctx ends, then lets those under way finish for up to ten seconds.
+// Serve answers requests until ctx ends, and then lets those under way finish for up to eight seconds; meanwhile readyz is
+// 503, and so is every new request. What takes longer is cancelled and answered as such; the error says how many requests
+// that were. A Server serves once.
 func (s *Server) Serve(ctx context.Context) error {
 	if s.listener == nil {
 		return errors.New("server: Serve before Listen")
 	}
+	base, cut := context.WithCancelCause(context.Background())
+	defer cut(nil)
 	srv := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return base },
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
@@ -93,13 +100,21 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
-		defer cancel()
-		if err := srv.Shutdown(drain); err != nil {
-			done <- errors.Join(fmt.Errorf("server: requests were cut: %w", err), srv.Close())
-			return
+		var late error
+		timer := time.NewTimer(drainTimeout)
+		defer timer.Stop()
+		idle := s.drain.stop()
+		select {
+		case <-idle:
+		case <-timer.C:
+			_, n := s.drain.now()
+			late = fmt.Errorf("server: %d requests were cut, since they took longer than %s", n, drainTimeout)
+			cut(errStopping)
 		}
-		done <- nil
+		answering, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		defer cancel()
+		_ = srv.Shutdown(answering) // what it did not wait for is closed with the rest
+		done <- errors.Join(late, srv.Close())
 	})
 	err := srv.Serve(s.listener)
 	if stop() { // it ended by itself

@@ -56,6 +56,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 			ready.Warning += ": " + info.NoDirect
 		}
 	}
+	if stopping, _ := s.drain.now(); stopping {
+		status, ready.Cause = http.StatusServiceUnavailable, "stopping"
+	}
 	s.reply(w, status, ready)
 }
 

@@ -14,8 +14,12 @@ import (
 	"github.com/seedcore/seedcore/server"
 )
 
-// closeTimeout bounds the farewell to the cluster.
-const closeTimeout = 10 * time.Second
+const (
+	// closeTimeout bounds the farewell to the cluster.
+	closeTimeout = 10 * time.Second
+	// leastFarewell is what is left of that for the cluster, however long the requests took.
+	leastFarewell = time.Second
+)
 
 type serveCommand struct {
 	Listen       string        `help:"Address of the HTTP API." env:"SEEDCORE_LISTEN" default:"127.0.0.1:8002"`
@@ -46,7 +50,7 @@ func (c *serveCommand) prepare() (organism.Config, error) {
 }
 
 // serve listens first, so that probes are answered from the start, and then connects and brings the organism up in the
-// background, for as long as it takes. What it started ends in the reverse order.
+// background, for as long as it takes. What it started ends in the reverse order, all together within closeTimeout.
 func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Connector, config organism.Config, head []string) (err error) {
 	org, err := organism.New(conn, config, organism.Options{Binary: c.WorkerBinary, TaskTimeout: c.TaskTimeout, Logger: s.log})
 	if err != nil {
@@ -59,14 +63,20 @@ func (c *serveCommand) serve(ctx context.Context, s streams, conn *connector.Con
 	s.log.Info("listening", "address", srv.Address())
 	conn.OnSession("organism", func(ctx context.Context, _ *ray.Client, _ uint64) error { return org.WaitReady(ctx) })
 	conn.Start()
+	var asked time.Time // to end
 	defer func() {
-		farewell, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		left := max(time.Until(asked.Add(closeTimeout)), leastFarewell)
+		farewell, cancel := context.WithTimeout(context.Background(), left)
 		defer cancel()
 		err = errors.Join(err, conn.Close(farewell))
 	}()
 
 	ctx, cancel := context.WithCancel(ctx)
 	var parts sync.WaitGroup
+	parts.Go(func() {
+		<-ctx.Done()
+		asked = time.Now()
+	})
 	defer parts.Wait()
 	defer cancel()
 	parts.Go(func() { org.Run(ctx) })
