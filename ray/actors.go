@@ -18,7 +18,8 @@ import (
 type ActorClass struct {
 	name   string
 	object *handle
-	code   []byte // the pickle of the object
+	code   []byte         // the pickle of the object
+	groups map[string]int // concurrency groups of every actor of the class; may be nil
 }
 
 // Name returns the name of the class.
@@ -51,10 +52,15 @@ func (s *Session) class(ctx context.Context, target, name string, code any) (*Ac
 
 // withGroups returns the object of a class whose methods run in concurrency groups, and the options that belong to it. Ray
 // takes the groups once for each object, so that other groups need another one.
-func (s *Session) withGroups(ctx context.Context, target string, class *ActorClass, groups map[string]int) (*handle, []byte, error) {
-	if len(groups) == 0 {
+func (s *Session) withGroups(ctx context.Context, target string, class *ActorClass, more map[string]int) (*handle, []byte, error) {
+	if len(class.groups)+len(more) == 0 {
 		return class.object, nil, nil
 	}
+	groups := maps.Clone(class.groups)
+	if groups == nil {
+		groups = map[string]int{}
+	}
+	maps.Copy(groups, more)
 	named := make(map[string]any, len(groups))
 	var key strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(groups)) {

@@ -291,3 +291,21 @@ func TestStubSourceIsDeterministic(t *testing.T) {
 		t.Error(fmt.Sprint(a))
 	}
 }
+
+func TestStubSourceWithGroups(t *testing.T) {
+	source, err := ray.StubSource("A", []string{"ping", "work"}, ray.ConcurrencyGroup{Name: "health", MaxConcurrency: 1, Methods: []string{"ping"}})
+	if err != nil || strings.Count(source, "__ray_concurrency_group__") != 1 || !strings.Contains(source, "ping.__ray_concurrency_group__ = \"health\"\n") {
+		t.Errorf("%v\n%s", err, source)
+	}
+	for what, groups := range map[string][]ray.ConcurrencyGroup{
+		"no calls at once":    {{Name: "g"}},
+		"no name":             {{MaxConcurrency: 1}},
+		"an unknown method":   {{Name: "g", MaxConcurrency: 1, Methods: []string{"rest"}}},
+		"a method twice":      {{Name: "g", MaxConcurrency: 1, Methods: []string{"work"}}, {Name: "h", MaxConcurrency: 1, Methods: []string{"work"}}},
+		"a name with a quote": {{Name: "g\"", MaxConcurrency: 1}},
+	} {
+		if _, err := ray.StubSource("A", []string{"ping", "work"}, groups...); !errors.Is(err, ray.ErrUnsupportedValue) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -114,7 +114,9 @@ func (r *Request) Done() bool {
 func FailureOf(target string, data []byte) error { return failureOf(target, data) }
 
 // StubSource returns the Python source of a stub class.
-func StubSource(name string, methods []string) (string, error) { return stubSource(name, methods) }
+func StubSource(name string, methods []string, groups ...ConcurrencyGroup) (string, error) {
+	return stubSource(name, methods, groups...)
+}
 
 // Stale plays the race between a release and the get of a value that names the released ref: the get was sent first. It
 // reports whether the value is taken as it is, when the release was only queued, when it was sent, and when the value was

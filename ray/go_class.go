@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -22,18 +23,36 @@ var pythonKeywords = []string{
 // GoClass makes a class for actors whose process is a Go program (see package worker and RuntimeEnv.PyExecutable). For
 // Ray and for Python drivers it is a class with these methods, which take any arguments; in a Python process, where it
 // ends up when RuntimeEnv is missing, its constructor raises. Names must be Python identifiers, and methods must not
-// begin with two underscores.
-func (s *Session) GoClass(ctx context.Context, name string, methods []string) (*ActorClass, error) {
+// begin with two underscores. Every actor of the class has its groups; ActorOptions may change how many calls run at once
+// in one, and add others.
+func (s *Session) GoClass(ctx context.Context, name string, methods []string, groups ...ConcurrencyGroup) (*ActorClass, error) {
 	target := "go class " + name
-	source, err := stubSource(name, methods)
+	source, err := stubSource(name, methods, groups...)
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	return s.class(ctx, target, name, defined(goModule, source, name))
+	class, err := s.class(ctx, target, name, defined(goModule, source, name))
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		if class.groups == nil {
+			class.groups = map[string]int{}
+		}
+		class.groups[g.Name] = g.MaxConcurrency
+	}
+	return class, nil
+}
+
+// ConcurrencyGroup is a part of a class: calls of its methods run beside those of others, at most MaxConcurrency at once.
+type ConcurrencyGroup struct {
+	Name           string
+	MaxConcurrency int
+	Methods        []string
 }
 
 // stubSource returns the Python source of a class whose methods exist by name only.
-func stubSource(name string, methods []string) (string, error) {
+func stubSource(name string, methods []string, groups ...ConcurrencyGroup) (string, error) {
 	var errs []error
 	if !isDefinable(name) {
 		errs = append(errs, fmt.Errorf("class name %q is not a Python identifier", name))
@@ -41,6 +60,18 @@ func stubSource(name string, methods []string) (string, error) {
 	for _, m := range methods {
 		if !isDefinable(m) || strings.HasPrefix(m, "__") {
 			errs = append(errs, fmt.Errorf("method name %q is not a Python identifier, or begins with two underscores", m))
+		}
+	}
+	groupOf := map[string]string{}
+	for _, g := range groups {
+		if !isDefinable(g.Name) || g.MaxConcurrency < 1 || g.MaxConcurrency > math.MaxInt32 {
+			errs = append(errs, fmt.Errorf("concurrency group %q is not a Python identifier, or its max concurrency of %d is none", g.Name, g.MaxConcurrency))
+		}
+		for _, m := range g.Methods {
+			if groupOf[m] != "" || !slices.Contains(methods, m) {
+				errs = append(errs, fmt.Errorf("concurrency group %q: method %q does not exist or is in a group twice", g.Name, m))
+			}
+			groupOf[m] = g.Name
 		}
 	}
 	if len(errs) > 0 {
@@ -53,6 +84,9 @@ func stubSource(name string, methods []string) (string, error) {
 		"        raise RuntimeError(\"this is a Go actor; create it with the runtime_env of its Go program\")\n")
 	for _, m := range methods {
 		fmt.Fprintf(&b, "    def %s(self, *args, **kwargs):\n        raise NotImplementedError\n", m)
+		if g := groupOf[m]; g != "" { // what ray.method does, which cannot be imported before Ray is there
+			fmt.Fprintf(&b, "    %s.__ray_concurrency_group__ = %q\n", m, g)
+		}
 	}
 	return b.String(), nil
 }

@@ -88,7 +88,7 @@ type ActorOptions struct {
 	LabelSelector   map[string]string
 	// MaxConcurrency is how many calls run at once; 0: Ray's default, one for classes without async methods.
 	MaxConcurrency int
-	// ConcurrencyGroups are groups of methods by name, with how many calls of each run at once.
+	// ConcurrencyGroups are groups of methods by name, with how many calls of each run at once, beside those of the class.
 	ConcurrencyGroups map[string]int
 	// SchedulingStrategy chooses the node; nil: Ray's default.
 	SchedulingStrategy SchedulingStrategy
