@@ -3,8 +3,8 @@
 //
 // What they create they create in a namespace of their own, [Bench.Scratch], and at the end every actor there is ended.
 // Nothing in the configured namespace is created, adopted or ended: an organism that runs there, or starts there during
-// the checks, is not touched. There the checks only connect. Their actors reserve nothing, so that there is room for them
-// beside it; a task needs one free CPU for a moment.
+// the checks, is not touched. There the checks only connect. Their actors and tasks reserve nothing, so that there is room
+// for them beside it, also on a full cluster.
 package check
 
 import (
@@ -28,7 +28,7 @@ const (
 	checkTimeout = 3 * time.Minute
 	// scratchPrefix begins the name of every namespace in which checks create actors.
 	scratchPrefix = "seedcore-check-"
-	// taskTimeout bounds a remote task: when it does not run, no CPU gets free.
+	// taskTimeout bounds a remote task.
 	taskTimeout = time.Minute
 	// lookAgain is the pause between two looks at something that has to settle.
 	lookAgain = 300 * time.Millisecond
