@@ -35,16 +35,9 @@ func (o *Organism) ReplaceOutdated(ctx context.Context) (replaced []string, err 
 		if !k.outdated[spec.name] {
 			continue
 		}
-		handle, err := client.Session().GetActor(ctx, spec.name, k.namespace)
-		if err != nil {
-			return replaced, fmt.Errorf("actor %s: %w", spec.name, err)
-		}
-		err = client.Session().Kill(ctx, handle, true)
-		handle.Release()
-		if err != nil {
+		if err := k.end(ctx, spec.name, k.seen[spec.name]); err != nil {
 			return replaced, fmt.Errorf("end actor %s: %w", spec.name, err)
 		}
-		k.log.Info("outdated actor ended", "name", spec.name, "actor_id", handle.ID())
 		if err := k.ensure(ctx, spec); err != nil {
 			return replaced, err
 		}
@@ -54,4 +47,25 @@ func (o *Organism) ReplaceOutdated(ctx context.Context) (replaced []string, err 
 		replaced = append(replaced, spec.name)
 	}
 	return replaced, nil
+}
+
+// end ends an actor for good, unless another one has its name by now.
+func (k *keeper) end(ctx context.Context, name, id string) error {
+	session := k.client().Session()
+	handle, err := session.GetActor(ctx, name, k.namespace)
+	if errors.Is(err, ray.ErrActorNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer handle.Release()
+	if handle.ID() != id {
+		return nil
+	}
+	if err := session.Kill(ctx, handle, true); err != nil {
+		return err
+	}
+	k.log.Info("outdated actor ended", "name", name, "actor_id", id)
+	return nil
 }
