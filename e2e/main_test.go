@@ -236,7 +236,9 @@ func running(t *testing.T, conn *connector.Connector, config organism.Config, op
 // started is running without the wait.
 func started(t *testing.T, conn *connector.Connector, config organism.Config, opts organism.Options) *organism.Organism {
 	t.Helper()
-	opts.Binary = raytest.Binary(t)
+	if opts.Binary == "" {
+		opts.Binary = raytest.Binary(t)
+	}
 	org, err := organism.New(conn, config, opts)
 	if err != nil {
 		t.Fatal(err)

@@ -67,6 +67,50 @@ func TestAStoppedOrganIsToldAndReplaced(t *testing.T) {
 	}
 }
 
+// An agent at work, with more work waiting, answers pings on both paths, whichever path its tasks took.
+func TestAnAgentAtWorkAnswers(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	org := running(t, conn, oneOrgan(), organism.Options{Binary: raytest.BuildGo(t, "./e2e/holder"), CallTimeout: 20 * time.Second})
+	modes := []ray.DirectMode{ray.DirectRequire, ray.DirectOff}
+	for _, tasks := range modes {
+		var work sync.WaitGroup
+		first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		for _, file := range []string{first, second} {
+			work.Go(func() {
+				if _, err := clientOf(t, conn).WithDirect(tasks).Call(ctx, namespace, agentID, "execute_task", map[string]any{"type": "hold", "file": file}); err != nil {
+					t.Errorf("a task, direct %s: %v", tasks, err)
+				}
+			})
+			eventually(t, 60*time.Second, "the first task runs", func() error { _, err := os.Stat(first); return err })
+		}
+		time.Sleep(200 * time.Millisecond) // let the second task stand in line
+		for _, pings := range append(modes, modes...) {
+			short, cancel := context.WithTimeout(ctx, 20*time.Second)
+			if _, err := clientOf(t, conn).WithDirect(pings).Call(short, namespace, agentID, "ping"); err != nil {
+				t.Errorf("a ping, direct %s, while there are tasks, direct %s: %v", pings, tasks, err)
+			}
+			cancel()
+		}
+		if _, err := os.Stat(second); err == nil {
+			t.Error("two tasks run at once")
+		}
+		if err := os.Remove(first); err != nil {
+			t.Error(err)
+		}
+		eventually(t, 60*time.Second, "the second task runs", func() error { _, err := os.Stat(second); return err })
+		if err := os.Remove(second); err != nil {
+			t.Error(err)
+		}
+		work.Wait()
+	}
+	if h := org.Health(); !h.OK || h.Killed != 0 {
+		t.Errorf("%+v", h)
+	}
+}
+
 // An actor that is lost and does not come back at once is told in health long before the time for its start has passed,
 // and the others go on serving.
 func TestALostActorIsToldAtOnce(t *testing.T) {

@@ -23,6 +23,9 @@ const (
 // Arguments may be given by position or, from Python, by name. One that is missing or of the wrong type is an error that
 // names the method and the argument, and so is one too many by position; nothing runs then. An unknown name is ignored.
 //
+// ping is in a concurrency group of its own, "health": it is answered while another method runs, however long that takes.
+// The others run one at a time.
+//
 //	RayAgent(agent_id, initial_role_probs=None, organ_id="")
 //	    initial_role_probs is a map of E, S and O, an organ type, or null for the default
 //	    get_id, ping, execute_task(task), get_heartbeat, get_summary_stats, get_energy_proxy, get_role_probs,
@@ -63,8 +66,11 @@ func (k actorClass[A]) register() {
 	}
 	worker.Register(k.name, func(_ context.Context, args worker.Args) (A, error) {
 		return k.create(args)
-	}, methods)
+	}, methods, worker.ConcurrencyGroup{Name: healthGroup, MaxConcurrency: 1, Methods: []string{"ping"}})
 }
+
+// healthGroup is the concurrency group of ping, which must use nothing of its actor that other methods change.
+const healthGroup = "health"
 
 func (k actorClass[A]) create(args arguments) (A, error) {
 	c, err := newCall(args, k.name+".__init__", k.arguments...)

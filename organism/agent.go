@@ -33,7 +33,7 @@ type AgentConfig struct {
 // Agent runs tasks, one at a time, and keeps account of how they went. Its state is in memory only: a restart of its
 // process begins anew.
 //
-// An Agent is not safe for concurrent use and has no lock. As an actor it needs none, since Ray gives an actor of
+// An Agent is not safe for concurrent use, Ping apart, and has no lock. As an actor it needs none, since Ray gives an actor of
 // max_concurrency 1 one call at a time; whoever hosts agents otherwise has to see to that.
 type Agent struct {
 	id, organID string

@@ -28,11 +28,19 @@ type Silence struct{ p *prober }
 
 func NewSilence() *Silence { return &Silence{newProber(nil)} }
 
-// Probe adds a probe that a process answered or missed, and what the process itself said; it returns the missed ones in a row.
-func (s *Silence) Probe(class, worker string, missed bool, load *ray.ActorLoad) int {
-	s.p.judge(actorSpec{name: "a", class: class}, evidence{missed: missed, process: ray.ActorInfo{WorkerID: worker}, load: load}, time.Now())
+// Probe adds a probe that a process answered or missed; it returns the missed ones in a row.
+func (s *Silence) Probe(worker string, missed bool) int {
+	s.p.judge(actorSpec{name: "a"}, evidence{missed: missed, process: ray.ActorInfo{WorkerID: worker}}, time.Now())
 	if row := s.p.silence["a"]; row != nil {
 		return row.missed
 	}
 	return 0
 }
+
+// TooMany tells whether no actor is killed since so many are silent.
+var TooMany = tooMany
+
+// Enter, Meet and Ours drive what an organism knows of the names on its cluster.
+func (o *Organism) Enter(session, cluster string) { o.enter(session, cluster) }
+func (o *Organism) Meet(name string, err error)   { o.meet(name, err) }
+func (o *Organism) Ours(name string) error        { return o.ours(name) }

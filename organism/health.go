@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// readinessPoll is how often WaitReady looks at the connection, whose changes wake nobody here.
-const readinessPoll = 200 * time.Millisecond
-
 // maxListed bounds what a text lists.
 const maxListed = 5
 
@@ -78,8 +75,9 @@ func listed(lines []string) []string {
 
 // WaitReady returns when everything runs, or with ctx's error and what was missing.
 func (o *Organism) WaitReady(ctx context.Context) error {
-	ticker := time.NewTicker(readinessPoll)
-	defer ticker.Stop()
+	connection := o.conn.Subscribe(1) // what changes, not how, so that the last event is enough
+	defer connection.Close()
+	events := connection.Events()
 	for {
 		o.mu.Lock()
 		changed := o.changed
@@ -90,7 +88,10 @@ func (o *Organism) WaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
-		case <-ticker.C:
+		case _, open := <-events:
+			if !open {
+				events = nil // the connector is closed
+			}
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %s: %w", ErrNotReady, h.Problem, ctx.Err())
 		}
@@ -137,13 +138,18 @@ func (o *Organism) wake() {
 	o.changed = make(chan struct{})
 }
 
-// enter forgets the names of another cluster.
-func (o *Organism) enter(cluster string) {
+// enter says where Run is now, and forgets the names that were met on another cluster. A session whose cluster is not
+// known, which is "", counts as one of another cluster; that it becomes known later changes nothing.
+func (o *Organism) enter(session, cluster string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.cluster != cluster {
-		o.cluster = cluster
+	if o.session != session && (cluster == "" || o.cluster != cluster) {
+		o.cluster = ""
 		clear(o.met)
+	}
+	o.session = session
+	if cluster != "" {
+		o.cluster = cluster
 	}
 }
 

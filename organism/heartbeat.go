@@ -73,7 +73,7 @@ type SummaryStats struct {
 	PeerInteractionsCount int     `json:"peer_interactions_count"` // the number of peers
 }
 
-// Ping returns the agent's id, time and process.
+// Ping returns the agent's id, time and process. It may run beside other calls.
 func (a *Agent) Ping() Pong { return pong(a.id, AgentClass, a.spec, a.now()) }
 
 // Heartbeat returns the agent's state and remembers the time as that of the last heartbeat. The result shares nothing

@@ -105,12 +105,26 @@ func (o *Organism) newKeeper(client *ray.Client, epoch uint64) *keeper {
 		organism: o, opened: client, namespace: o.conn.Info().Namespace, epoch: epoch, log: o.log,
 		made: map[string]string{}, seen: map[string]string{}, outdated: map[string]bool{}, conflicts: map[string]string{}, classes: map[string]*ray.ActorClass{},
 	}
-	if gcs := client.GCS(); gcs != nil {
-		o.enter(gcs.ClusterID())
-	} else {
-		o.enter("session " + client.Session().ID()) // which the next session need not share the cluster with
-	}
 	return k
+}
+
+// cluster names the cluster of the session; empty while there is no GCS to tell.
+func (k *keeper) cluster() string {
+	if gcs := k.client().GCS(); gcs != nil {
+		return gcs.ClusterID()
+	}
+	return ""
+}
+
+// knows returns the id of an actor that was met on this session, unless something else has had its name since.
+func (k *keeper) knows(name string) (id string, ours bool) {
+	if k.organism.ours(name) != nil {
+		return "", false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id, ours = k.seen[name]
+	return id, ours
 }
 
 // client is the session with what else is reachable now: direct calls may have become possible, or impossible.
@@ -395,7 +409,11 @@ func (k *keeper) class(ctx context.Context, name string) (*ray.ActorClass, error
 		if c.Name != name {
 			continue
 		}
-		class, err := k.client().Session().GoClass(ctx, c.Name, c.Methods)
+		groups := make([]ray.ConcurrencyGroup, len(c.Groups))
+		for i, g := range c.Groups {
+			groups[i] = ray.ConcurrencyGroup(g)
+		}
+		class, err := k.client().Session().GoClass(ctx, c.Name, c.Methods, groups...)
 		if err != nil {
 			return nil, err
 		}

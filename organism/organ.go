@@ -14,7 +14,7 @@ var ErrNoAgents = errors.New("No agents available in this organ.") //nolint:revi
 // Organ is a named group of agents. It knows them by name and holds no handle, so it is right about who belongs to it
 // and says nothing about whether they live.
 //
-// Like [Agent] it is not safe for concurrent use: as an actor it gets one call at a time.
+// Like [Agent] it is not safe for concurrent use: as an actor it gets one call at a time, Ping apart.
 type Organ struct {
 	id, organType string
 	agents        []string            // in the order of registration
@@ -81,7 +81,7 @@ type OrganStatus struct {
 // ID returns the organ's id.
 func (o *Organ) ID() string { return o.id }
 
-// Ping returns the organ's id, time and process.
+// Ping returns the organ's id, time and process. It may run beside other calls.
 func (o *Organ) Ping() Pong { return pong(o.id, OrganClass, organSpec(o.id, o.organType), o.now()) }
 
 // RegisterAgent adds an agent. One that is there already stays where it is. An unusable id is an error.

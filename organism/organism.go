@@ -63,8 +63,9 @@ type Options struct {
 	// ProbeInterval is the time between two rounds in which every actor is asked for an answer. Default 10 s.
 	ProbeInterval time.Duration
 	// UnresponsiveAfter is how long an actor must have left every probe unanswered, three at least, before it is killed by
-	// name, so that Ray starts it again. It is also the least time between two such kills in the whole organism. An agent
-	// that is at work is not unresponsive, however long its task takes. Default 1 min; negative: nothing is ever killed.
+	// name, so that Ray starts it again. It is also the least time between two such kills by one Organism: several servers
+	// do not wait for each other. An actor that is at work answers, however long that takes. Default 1 min; negative:
+	// nothing is ever killed.
 	UnresponsiveAfter time.Duration
 	// Logger takes one line an event. Default: discard.
 	Logger *slog.Logger
@@ -94,8 +95,9 @@ type Organism struct {
 	changed chan struct{}     // closed and replaced when look or silent changes
 	silent  map[string]string // actors that do not answer, with what is known of them
 	killed  int               // actors that were killed since they did not answer
-	cluster string            // where the names below were met
-	met     map[string]error  // names that were asked for an answer: nil when the actor is ours, else why it is not
+	session string            // where Run is, see enter
+	cluster string            // the cluster of that session; empty while it is not known
+	met     map[string]error  // names that were asked for an answer there: nil when the actor is ours, else why it is not
 }
 
 // New makes an organism on a connection, which it does not own. It does no I/O.
@@ -195,10 +197,12 @@ func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint6
 	k := o.newKeeper(client, epoch)
 	k.log = o.log.With("epoch", epoch)
 	k.lost = func(err error) { o.observe(k, err) }
+	o.enter(client.Session().ID(), k.cluster()) // before anything asks what was met
 	p := newProber(k)
 	helpers.Go(func() { p.run(ctx) })
 	delay := firstRetry
 	for ctx.Err() == nil {
+		o.enter(client.Session().ID(), k.cluster())
 		err := k.reconcile(ctx)
 		if ctx.Err() != nil {
 			break

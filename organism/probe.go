@@ -21,29 +21,29 @@ const (
 // prober asks every configured actor for an answer again and again, for the life of one session. Actors that do not
 // answer are told in Health; one that goes on not to is killed by name, so that Ray starts it again.
 //
-// A kill needs evidence against that very process: while the connection is not fully up, where there is no GCS to tell
-// which process it is, and while most actors are silent at once, it is more likely the way to them that is broken.
+// An actor at work answers, since ping does not wait for its other calls; one that does not answer is a process that does
+// not go on, or cannot be reached. A kill needs evidence against that very process: while the connection is not fully up,
+// where there is no GCS to tell which process it is, and while half of the actors are silent at once, it is more likely the
+// way to them that is broken. Actors that this organism did not meet are not asked.
 type prober struct {
 	*keeper
 	silence  map[string]*silence // by name; owned by run
 	lastKill time.Time
-	withheld bool // that a kill was held back was told
+	killed   string // the process that was killed last: that may take several seconds, and be tried again
+	withheld bool   // that a kill was held back was told
 }
 
 // silence is a row of probes that one process of an actor did not answer.
 type silence struct {
-	process  ray.ActorInfo
-	missed   int
-	since    time.Time
-	executed int // calls that the process said it had executed; -1: it said nothing
+	process ray.ActorInfo
+	missed  int
+	since   time.Time
 }
 
 // evidence is what one probe found.
 type evidence struct {
 	missed  bool
 	process ray.ActorInfo // that missed it; zero when it is not known
-	// load is what the process itself said, besides the actor; nil: nothing.
-	load *ray.ActorLoad
 }
 
 func newProber(k *keeper) *prober { return &prober{keeper: k, silence: map[string]*silence{}} }
@@ -92,8 +92,12 @@ func (p *prober) linked() bool {
 	return info.Epoch == p.epoch && info.State == connector.StateConnected
 }
 
-// probe asks an actor for its answer. An actor that is not there or just starts is the keeper's concern.
+// probe asks an actor for its answer. An actor that is not there, just starts, or was not met is the keeper's concern.
 func (p *prober) probe(ctx context.Context, spec actorSpec) evidence {
+	id, ours := p.knows(spec.name)
+	if !ours {
+		return evidence{}
+	}
 	_, err := p.ping(ctx, spec, p.organism.opts.CallTimeout)
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ray.ErrUnreachable) {
 		return evidence{}
@@ -105,51 +109,42 @@ func (p *prober) probe(ctx context.Context, spec actorSpec) evidence {
 	ctx, cancel := context.WithTimeout(ctx, p.organism.opts.CallTimeout)
 	defer cancel()
 	info, err := gcs.NamedActor(ctx, p.namespace, spec.name)
-	if err != nil || info.State != ray.ActorAlive || info.Class != spec.class {
+	if err != nil || info.State != ray.ActorAlive || info.ID != id {
 		return evidence{}
 	}
-	e := evidence{missed: true, process: info}
-	if load, err := gcs.ActorLoad(ctx, info); err == nil {
-		e.load = &load
-	}
-	return e
+	return evidence{missed: true, process: info}
 }
 
 // judge adds what a probe found to the silence of an actor, or ends it.
 func (p *prober) judge(spec actorSpec, e evidence, now time.Time) {
 	s := p.silence[spec.name]
-	if !e.missed || e.load != nil && spec.class == AgentClass && e.load.Running > 0 {
-		delete(p.silence, spec.name) // it answered, or is an agent at work: only one that tasks may keep busy for long
+	if !e.missed {
+		delete(p.silence, spec.name)
 		return
 	}
-	executed := -1
-	if e.load != nil {
-		executed = e.load.Executed
-	}
-	if s == nil || s.process.WorkerID != e.process.WorkerID || executed > s.executed && s.executed >= 0 {
-		s = &silence{process: e.process, since: now} // another process, or one that gets its work done, if slowly
+	if s == nil || s.process.WorkerID != e.process.WorkerID {
+		s = &silence{process: e.process, since: now} // what another process missed says nothing about this one
 		p.silence[spec.name] = s
 	}
 	s.missed++
-	s.executed = executed
 }
 
-// end kills the actor that has been silent for longest, if there is reason enough. It kills one at a time, and not again
-// for as long as an actor has to be silent.
+// end kills the actor that has been silent for longest, if there is reason enough. It kills one at a time, and tries no
+// other one for as long as an actor has to be silent.
 func (p *prober) end(ctx context.Context, actors int) {
 	patience := p.organism.opts.UnresponsiveAfter
 	var due []string
 	for name, s := range p.silence {
-		if s.missed >= killAfter && time.Since(s.since) >= patience && s.process.WorkerID != "" {
+		if s.missed >= killAfter && time.Since(s.since) >= patience && s.process.WorkerID != "" && !p.mayBeBusy(s.process) {
 			due = append(due, name)
 		}
 	}
 	if patience < 0 || len(due) == 0 || time.Since(p.lastKill) < patience {
 		return
 	}
-	if len(p.silence) > 1 && 2*len(p.silence) > actors {
+	if tooMany(len(p.silence), actors) {
 		if !p.withheld {
-			p.log.Warn("most actors do not answer: no actor is killed, for it is likely the way to them", "silent", len(p.silence), "actors", actors)
+			p.log.Warn("many actors do not answer: no actor is killed, for it is likely the way to them", "silent", len(p.silence), "actors", actors)
 		}
 		p.withheld = true
 		return
@@ -159,15 +154,26 @@ func (p *prober) end(ctx context.Context, actors int) {
 	s := p.silence[name]
 	attrs := []any{"name", name, "class", s.process.Class, "pid", s.process.PID, "node_id", s.process.NodeID, "probes_missed", s.missed, "silent_since", s.since}
 	p.lastKill = time.Now()
+	delete(p.silence, name) // after a try, too, the evidence is gathered anew
 	if err := p.kill(ctx, s.process); err != nil {
-		p.log.Warn("an actor that does not answer could not be killed", append(attrs, "error", err)...)
+		p.log.Warn("killing an actor that does not answer failed", append(attrs, "error", err)...)
 		return
 	}
-	delete(p.silence, name)
 	p.log.Warn("killed an actor that does not answer; Ray starts it again", attrs...)
 }
 
-// kill ends the process of an actor, unless another one has the name by now.
+// tooMany tells whether so many actors are silent at once that it is likely the way to them.
+func tooMany(silent, actors int) bool { return silent > 1 && 2*silent >= actors }
+
+// mayBeBusy tells of an agent that another program made: there ping may have to wait for the task.
+func (p *prober) mayBeBusy(process ray.ActorInfo) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return process.Class == AgentClass && p.outdated[process.Name]
+}
+
+// kill ends the process of an actor, unless another one has the name by now. It counts from when the request may have
+// been carried out.
 func (p *prober) kill(ctx context.Context, process ray.ActorInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, p.organism.opts.CallTimeout)
 	defer cancel()
@@ -175,26 +181,26 @@ func (p *prober) kill(ctx context.Context, process ray.ActorInfo) error {
 	if gcs == nil {
 		return ErrNoGCS
 	}
-	now, err := gcs.NamedActor(ctx, p.namespace, process.Name)
-	if err != nil {
-		return err
-	}
-	if now.WorkerID != process.WorkerID || now.State != ray.ActorAlive {
-		return fmt.Errorf("it is another process by now, %s", now.State)
-	}
 	handle, err := session.GetActor(ctx, process.Name, p.namespace)
 	if err != nil {
 		return err
 	}
 	defer handle.Release()
-	if handle.ID() != process.ID {
-		return errors.New("it is another actor by now")
-	}
-	if err := session.Kill(ctx, handle, false); err != nil {
+	now, err := gcs.NamedActor(ctx, p.namespace, process.Name) // the last question before, for Ray takes no process to kill
+	if err != nil {
 		return err
 	}
-	p.organism.mu.Lock()
-	defer p.organism.mu.Unlock()
-	p.organism.killed++
-	return nil
+	if handle.ID() != process.ID || now.ID != process.ID || now.WorkerID != process.WorkerID || now.State != ray.ActorAlive {
+		return fmt.Errorf("it is another process by now, %s", now.State)
+	}
+	err = session.Kill(ctx, handle, false)
+	if err == nil || ray.SentOf(err) != ray.SentNo {
+		if p.killed != process.WorkerID {
+			p.killed = process.WorkerID
+			p.organism.mu.Lock()
+			p.organism.killed++
+			p.organism.mu.Unlock()
+		}
+	}
+	return err
 }

@@ -1,42 +1,69 @@
 package organism_test
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/organism"
-	"github.com/seedcore/seedcore/ray"
 )
 
-// What counts as silence: the same process, probe after probe, without an answer and without work getting done.
+// What counts as silence: the same process, probe after probe, without an answer.
 func TestWhatCountsAsSilence(t *testing.T) {
-	load := func(running, executed int) *ray.ActorLoad {
-		return &ray.ActorLoad{Running: running, Executed: executed}
-	}
 	type probe struct {
 		worker string
 		missed bool
-		load   *ray.ActorLoad
 		want   int // missed in a row, after it
 	}
-	for name, test := range map[string]struct {
-		class  string
-		probes []probe
-	}{
-		"a process that stands still": {organism.OrganClass, []probe{{"w", true, nil, 1}, {"w", true, nil, 2}, {"w", true, nil, 3}}},
-		"an answer ends it":           {organism.OrganClass, []probe{{"w", true, nil, 1}, {"w", true, nil, 2}, {"w", false, nil, 0}, {"w", true, nil, 1}}},
-		"another process":             {organism.OrganClass, []probe{{"w", true, nil, 1}, {"w", true, nil, 2}, {"v", true, nil, 1}}},
-		"an agent at work":            {organism.AgentClass, []probe{{"w", true, load(1, 7), 0}, {"w", true, load(1, 7), 0}}},
-		"an agent that stands still":  {organism.AgentClass, []probe{{"w", true, nil, 1}, {"w", true, nil, 2}}},
-		"an agent stopped at work":    {organism.AgentClass, []probe{{"w", true, load(1, 7), 0}, {"w", true, nil, 1}, {"w", true, nil, 2}}},
-		"an organ that hangs":         {organism.OrganClass, []probe{{"w", true, load(1, 7), 1}, {"w", true, load(1, 7), 2}, {"w", true, load(1, 7), 3}}},
-		"an organ that is slow":       {organism.OrganClass, []probe{{"w", true, load(1, 7), 1}, {"w", true, load(1, 9), 1}, {"w", true, load(1, 12), 1}}},
-		"a singleton slow, then hung": {organism.MwStoreClass, []probe{{"w", true, load(1, 7), 1}, {"w", true, load(1, 9), 1}, {"w", true, load(1, 9), 2}, {"w", true, nil, 3}}},
+	for name, probes := range map[string][]probe{
+		"a process that stands still": {{"w", true, 1}, {"w", true, 2}, {"w", true, 3}},
+		"an answer ends it":           {{"w", true, 1}, {"w", true, 2}, {"w", false, 0}, {"w", true, 1}},
+		"another process":             {{"w", true, 1}, {"w", true, 2}, {"v", true, 1}},
 	} {
 		s := organism.NewSilence()
-		for i, p := range test.probes {
-			if got := s.Probe(test.class, p.worker, p.missed, p.load); got != p.want {
+		for i, p := range probes {
+			if got := s.Probe(p.worker, p.missed); got != p.want {
 				t.Errorf("%s, probe %d: %d missed in a row, want %d", name, i, got, p.want)
 			}
+		}
+	}
+	for _, c := range []struct {
+		silent, actors int
+		want           bool
+	}{{1, 1, false}, {1, 2, false}, {2, 4, true}, {2, 5, false}, {3, 5, true}} {
+		if organism.TooMany(c.silent, c.actors) != c.want {
+			t.Errorf("%d of %d are too many: %v", c.silent, c.actors, !c.want)
+		}
+	}
+}
+
+// What was met is forgotten with its cluster, not when the cluster of a session becomes known.
+func TestWhatWasMetIsForgottenWithItsCluster(t *testing.T) {
+	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type place struct {
+		session, cluster string
+		kept             bool
+	}
+	for name, places := range map[string][]place{
+		"the cluster becomes known":   {{"s", "", false}, {"s", "c", true}, {"t", "c", true}},
+		"its GCS is not reachable":    {{"s", "c", false}, {"s", "", true}, {"s", "c", true}, {"t", "c", true}},
+		"another cluster":             {{"s", "c", false}, {"t", "d", false}},
+		"a session on it knows not":   {{"s", "c", false}, {"t", "", false}, {"t", "c", true}},
+		"two sessions that know none": {{"s", "", false}, {"t", "", false}},
+	} {
+		org, err := organism.New(conn, organism.DefaultConfig(), organism.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range places {
+			org.Enter(p.session, p.cluster)
+			if err := org.Ours("a"); (err == nil) != p.kept || err != nil && !errors.Is(err, organism.ErrNotReady) {
+				t.Errorf("%s, place %d: %v", name, i, err)
+			}
+			org.Meet("a", nil)
 		}
 	}
 }

@@ -14,7 +14,7 @@ const MwStoreItems = 10_000
 const maxStoredDepth = 100
 
 // MissTracker counts items that were looked for and not found. It runs as the actor [MissTrackerName]; like every actor
-// here it relies on getting one call at a time. It keeps an entry for every id for as long as it lives, and loses them
+// here it relies on getting one call at a time, Ping apart. It keeps an entry for every id for as long as it lives, and loses them
 // all when its process ends.
 type MissTracker struct {
 	misses tally
@@ -33,7 +33,7 @@ func (m *MissTracker) Incr(itemID string) error {
 func (m *MissTracker) TopN(n int64) []Count { return m.misses.top(n) }
 
 // SharedCache holds values for every organ. It runs as the actor [SharedCacheName] and relies on getting one call at a
-// time. Nothing expires and there is no limit; it loses everything when its process ends.
+// time, Ping apart. Nothing expires and there is no limit; it loses everything when its process ends.
 type SharedCache struct {
 	values map[string]any
 }
@@ -94,7 +94,7 @@ func storable(value any, depth int) (any, error) {
 }
 
 // MwStore counts the use of working-memory items; it does not hold the items. It runs as the actor [MwStoreName] and
-// relies on getting one call at a time. It loses its counts when its process ends.
+// relies on getting one call at a time, Ping apart. It loses its counts when its process ends.
 type MwStore struct {
 	uses tally
 }
@@ -117,17 +117,17 @@ func (m *MwStore) Incr(id string, delta int64) error {
 // Python slice, 0 means none and a negative n all but the last -n.
 func (m *MwStore) TopN(n int64) []Count { return m.uses.top(n) }
 
-// Ping returns the actor's name, time and process.
+// Ping returns the actor's name, time and process. It may run beside other calls.
 func (m *MissTracker) Ping() Pong {
 	return pong(MissTrackerName, MissTrackerClass, singletonSpec(MissTrackerClass), time.Now())
 }
 
-// Ping returns the actor's name, time and process.
+// Ping returns the actor's name, time and process. It may run beside other calls.
 func (c *SharedCache) Ping() Pong {
 	return pong(SharedCacheName, SharedCacheClass, singletonSpec(SharedCacheClass), time.Now())
 }
 
-// Ping returns the actor's name, time and process.
+// Ping returns the actor's name, time and process. It may run beside other calls.
 func (m *MwStore) Ping() Pong {
 	return pong(MwStoreName, MwStoreClass, singletonSpec(MwStoreClass), time.Now())
 }

@@ -2,58 +2,12 @@ package ray_test
 
 import (
 	"context"
-	"errors"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
-
-// The process of an actor tells its load while the actor is busy, and nothing once it stands still.
-func TestActorLoadTellsBusyFromStopped(t *testing.T) {
-	x := directly(t, ray.DirectOptions{})
-	x.actor(t, "a", 0)
-	info, err := x.gcs.NamedActor(deadline(t), x.namespace, "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if load, err := x.gcs.ActorLoad(deadline(t), info); err != nil || load.PID != info.PID || load.Running != 0 {
-		t.Errorf("an idle actor: %+v, %v", load, err)
-	}
-	asleep := make(chan error, 1)
-	go func() {
-		_, err := x.call(deadline(t), "a", "sleep", 3)
-		asleep <- err
-	}()
-	for wait := deadline(t); ; time.Sleep(20 * time.Millisecond) {
-		load, err := x.gcs.ActorLoad(wait, info)
-		if err != nil {
-			t.Fatalf("a busy actor: %+v, %v", load, err)
-		}
-		if load.Running == 1 {
-			break
-		}
-	}
-	if err := <-asleep; err != nil {
-		t.Error(err)
-	}
-
-	if err := syscall.Kill(info.PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Kill(info.PID, syscall.SIGCONT) }()
-	time.Sleep(100 * time.Millisecond) // until all threads stand still
-	short, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if load, err := x.gcs.ActorLoad(short, info); !errors.Is(err, ray.ErrUnreachable) {
-		t.Errorf("a stopped actor: %+v, %v", load, err)
-	}
-	if _, err := x.gcs.ActorLoad(deadline(t), ray.ActorInfo{Name: "a", State: ray.ActorPendingCreation}); !errors.Is(err, ray.ErrActorUnavailable) {
-		t.Errorf("an actor without a process: %v", err)
-	}
-}
 
 // The alive actors of a namespace are listed, those of sessions that have ended too.
 func TestAliveActors(t *testing.T) {
