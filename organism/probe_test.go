@@ -43,11 +43,12 @@ func TestWhatWasMetIsForgottenWithItsCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const name = organism.MwStoreName
 	type place struct {
 		session, cluster string
 		kept             bool
 	}
-	for name, places := range map[string][]place{
+	for what, places := range map[string][]place{
 		"the cluster becomes known":   {{"s", "", false}, {"s", "c", true}, {"t", "c", true}},
 		"its GCS is not reachable":    {{"s", "c", false}, {"s", "", true}, {"s", "c", true}, {"t", "c", true}},
 		"another cluster":             {{"s", "c", false}, {"t", "d", false}},
@@ -60,10 +61,10 @@ func TestWhatWasMetIsForgottenWithItsCluster(t *testing.T) {
 		}
 		for i, p := range places {
 			org.Enter(p.session, p.cluster)
-			if err := org.Ours("a"); (err == nil) != p.kept || err != nil && !errors.Is(err, organism.ErrNotReady) {
-				t.Errorf("%s, place %d: %v", name, i, err)
+			if err := org.Ours(name); (err == nil) != p.kept || err != nil && !errors.Is(err, organism.ErrNotReady) {
+				t.Errorf("%s, place %d: %v", what, i, err)
 			}
-			org.Meet("a", nil)
+			org.Meet(name, nil)
 		}
 	}
 }
