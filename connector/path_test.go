@@ -281,3 +281,21 @@ func TestALostSessionLeavesNoTrace(t *testing.T) {
 		t.Errorf("%+v", info)
 	}
 }
+
+// An address of the GCS at which another server is, such as the Ray Client server's without its ray://, costs no direct
+// calls: the cluster knows where its GCS is.
+func TestAnAddressThatIsNoGCS(t *testing.T) {
+	address := raytest.Head(t).ClientAddress()
+	conn, log := withGCS(t, address, portOf(t, address))
+	for range 2 {
+		if err := conn.Reset(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+		if info := conn.Info(); !info.Direct || info.GCSAddress == address || !info.GCS.Answers || info.State != connector.StateConnected {
+			t.Errorf("%+v", info)
+		}
+	}
+	if !strings.Contains(log.String(), "begins with ray://") {
+		t.Error("nothing tells of it")
+	}
+}

@@ -53,7 +53,7 @@ type GCS struct {
 }
 
 // DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. When
-// nothing listens it fails with ErrGCSUnavailable at once, when nothing answers after DefaultGCSTimeout; a ctx that ends
+// nothing listens it fails with ErrGCSUnavailable at once, when it is another gRPC server with ErrOtherServer, when nothing answers after DefaultGCSTimeout; a ctx that ends
 // earlier gives ctx's error instead.
 func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
 	g := &GCS{address: address, credentials: opts.Credentials}
@@ -85,6 +85,9 @@ func (g *GCS) identify(caller context.Context, want string) error {
 	ctx, cancel := context.WithTimeoutCause(caller, DefaultGCSTimeout, errGCSTimeout)
 	defer cancel()
 	id, err := g.nodes.GetClusterId(ctx, &corepb.GetClusterIdRequest{})
+	if status.Code(err) == codes.Unimplemented {
+		return fmt.Errorf("%w: %w", ErrOtherServer, err)
+	}
 	if err != nil {
 		return err
 	}

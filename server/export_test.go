@@ -39,6 +39,9 @@ var ErrStopping = errStopping
 // DrainTimeout is how long requests may take then.
 const DrainTimeout = drainTimeout
 
+// Warning is what readyz says of a connection that answers.
+var Warning = warning
+
 // CallsDirectly is what seedcore_ray_direct_calls says.
 var CallsDirectly = callsDirectly
 

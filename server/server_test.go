@@ -110,6 +110,23 @@ func TestDirectCallsNeedALink(t *testing.T) {
 	}
 }
 
+func TestWhatAConnectionLacksIsAWarning(t *testing.T) {
+	up := connector.Link{Answers: true}
+	for _, c := range []struct {
+		info connector.Info
+		want string
+	}{
+		{connector.Info{State: connector.StateConnected, Session: up, GCS: up, Direct: true}, ""},
+		{connector.Info{State: connector.StateConnected, Session: up, NoDirect: "no GCS"}, "calls go through the session: no GCS"},
+		{connector.Info{State: connector.StateDegraded, Session: up, Direct: true}, "the connection is degraded"},
+		{connector.Info{State: connector.StateDisconnected, NoDirect: "no GCS"}, ""},
+	} {
+		if got := server.Warning(c.info); got != c.want {
+			t.Errorf("%+v: %q", c.info, got)
+		}
+	}
+}
+
 func TestCompatStatusAnswersFailuresWith200(t *testing.T) {
 	h := unconnected(t, server.Config{CompatStatus: true})
 	code, body := ask(t, h, "POST", "/organism/execute/nowhere", `{"task_data":{}}`)

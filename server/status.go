@@ -50,16 +50,26 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 			ready.Cause = "the connection is " + string(info.State)
 		}
 	}
-	if ready.RayOK && info.State != connector.StateConnected {
-		ready.Warning = "the connection is " + string(info.State)
-		if info.NoDirect != "" {
-			ready.Warning += ": " + info.NoDirect
-		}
-	}
+	ready.Warning = warning(info)
 	if stopping, _ := s.drain.now(); stopping {
 		status, ready.Cause = http.StatusServiceUnavailable, "stopping"
 	}
 	s.reply(w, status, ready)
+}
+
+// warning says what a connection that answers lacks.
+func warning(info connector.Info) string {
+	var missing []string
+	if info.State != connector.StateConnected {
+		missing = append(missing, "the connection is "+string(info.State))
+	}
+	if info.NoDirect != "" {
+		missing = append(missing, "calls go through the session: "+info.NoDirect)
+	}
+	if !info.Session.Answers {
+		return ""
+	}
+	return strings.Join(missing, "; ")
 }
 
 // rayReport is the answer of /ray/status.
