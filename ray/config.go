@@ -16,7 +16,8 @@ const (
 	DefaultReconnectGrace = 30 * time.Second
 	// DefaultOpenTimeout bounds Open when its context has no deadline.
 	DefaultOpenTimeout = 60 * time.Second
-	// MaxInFlight is how many requests of one session may wait for an answer.
+	// MaxInFlight is how many requests of one session may wait for an answer, gets that were given up included: the server
+	// answers these too, once the value is there. A quarter of them may wait for one actor.
 	MaxInFlight = 10_000
 	// MaxInFlightBytes is how many bytes of arguments and values may wait for an answer in one session.
 	MaxInFlightBytes = 1 << 30

@@ -252,3 +252,22 @@ func EncodeDirect(args ...any) ([]*corepb.TaskArg, error) {
 	out, _, err := encodeArgs(args, DefaultDirectMessage)
 	return out, err
 }
+
+// Bound makes s refuse requests beyond so many.
+func (s *Session) Bound(requests int) {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	s.out.maxRequests = requests
+}
+
+// AddAs queues a get of the result of an actor's method, or a ping.
+func (o *Outbox) AddAs(actor string, ping bool) (*Request, error) {
+	r := &request{target: "test", actor: actor, ping: ping, object: &assembler{}, msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{}}}}
+	return &Request{r}, o.o.add(r)
+}
+
+// Actors returns for how many actors requests are counted.
+func (o *Outbox) Actors() int { return len(o.o.actors) }
+
+// PingReserve is how many pings are taken beyond the bound.
+const PingReserve = pingReserve

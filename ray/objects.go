@@ -217,7 +217,7 @@ func (t *references) fetchOf(ref *tracked, progress func(Progress)) (*request, e
 		return r, nil
 	}
 	r := &request{
-		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref}, progress: progress,
+		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref}, progress: progress, actor: ref.actor,
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{Ids: [][]byte{[]byte(ref.id)}, Asynchronous: true}}},
 	}
 	if err := t.session.out.add(r); err != nil {

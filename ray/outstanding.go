@@ -17,6 +17,10 @@ var errExhausted = errors.New("all request ids of the session are used up")
 // errBadAnswer: the server answered a request with something that is no answer to it.
 var errBadAnswer = errors.New("ray: the server's answer does not fit the request")
 
+// pingReserve is how many requests beyond the bound may be pings: whether the server answers has to be seen also when what
+// was given up fills the bound.
+const pingReserve = 100
+
 // acknowledgeEvery is after how many answers the server is told that it may forget them.
 const acknowledgeEvery = 32
 
@@ -38,6 +42,10 @@ type request struct {
 	size   int64
 	// internal requests are made by the session itself: no bound refuses them, and Close does not wait for them.
 	internal bool
+	// ping requests may use the reserve beyond the bound.
+	ping bool
+	// actor is the id of the actor that the answer waits for; empty: none in particular.
+	actor string
 	// last tells the sender to end its side of the stream afterwards.
 	last bool
 	// uses are the refs that must not be released before the answer.
@@ -103,6 +111,7 @@ type outbox struct {
 	unanswered []*request
 	lastID     int32
 	bytes      int64
+	actors     map[string]int // requests here, by request.actor
 	// inUse counts what Close waits for: requests with a waiter, and unary calls.
 	inUse int
 	idle  chan struct{} // non-nil once Close waits; closed when inUse reaches 0
@@ -115,7 +124,7 @@ type outbox struct {
 func newOutbox(maxRequests int, maxBytes int64) *outbox {
 	return &outbox{
 		maxRequests: maxRequests, maxBytes: maxBytes,
-		wake: make(chan struct{}, 1), queue: list.New(), sent: map[int32]*request{},
+		wake: make(chan struct{}, 1), queue: list.New(), sent: map[int32]*request{}, actors: map[string]int{},
 	}
 }
 
@@ -134,8 +143,15 @@ func (o *outbox) add(r *request) error {
 		return o.refused
 	}
 	if !r.internal {
-		if n := o.queue.Len() + len(o.sent); n >= o.maxRequests {
+		limit := o.maxRequests
+		if r.ping {
+			limit += pingReserve
+		}
+		if n := o.queue.Len() + len(o.sent); n >= limit {
 			return fmt.Errorf("%w: %d requests wait for an answer; wait for some of them first", ErrOverloaded, n)
+		}
+		if n := o.actors[r.actor]; n >= max(o.maxRequests/actorShare, 1) {
+			return fmt.Errorf("%w: %d calls of this actor wait for an answer, those that were given up included", ErrOverloaded, n)
 		}
 		if o.bytes > 0 && o.bytes+r.size > o.maxBytes {
 			return fmt.Errorf("%w: %d bytes wait for an answer, %d more exceed %d; wait for some of them first",
@@ -144,7 +160,7 @@ func (o *outbox) add(r *request) error {
 		r.waiters = 1
 		o.inUse++
 	}
-	o.bytes += r.size
+	o.count(r, 1)
 	r.done = make(chan struct{})
 	r.state = stateQueued
 	r.place = o.queue.PushBack(r)
@@ -214,7 +230,18 @@ func (o *outbox) withdraw(r *request) requestState {
 func (o *outbox) unqueue(r *request) {
 	o.queue.Remove(r.place)
 	r.place = nil
-	o.bytes -= r.size
+	o.count(r, -1)
+}
+
+// count counts r in or out; delta is 1 or -1. Called with mu held.
+func (o *outbox) count(r *request, delta int) {
+	o.bytes += int64(delta) * r.size
+	if r.actor == "" {
+		return
+	}
+	if o.actors[r.actor] += delta; o.actors[r.actor] == 0 {
+		delete(o.actors, r.actor)
+	}
 }
 
 // take gives the sender what to send next: an acknowledgement, or a request that now has its id. Both are empty when
@@ -255,7 +282,7 @@ func (o *outbox) replay() (again, dropped []*request) {
 	for id, r := range o.sent {
 		if r.object != nil && r.waiters == 0 {
 			delete(o.sent, id)
-			o.bytes -= r.size
+			o.count(r, -1)
 			r.state = stateAnswered
 			dropped = append(dropped, r)
 			continue
@@ -290,7 +317,7 @@ func (o *outbox) accept(resp *raypb.DataResponse) *request {
 	}
 	r.answer = resp
 	r.state = stateAnswered
-	o.bytes -= r.size
+	o.count(r, -1)
 	delete(o.sent, r.msg.ReqId)
 	for len(o.unanswered) > 0 && o.unanswered[0].state != stateSent {
 		o.unanswered[0] = nil
@@ -360,6 +387,7 @@ func (o *outbox) fail(err error) {
 	}
 	o.queue.Init()
 	clear(o.sent)
+	clear(o.actors)
 	o.unanswered = nil
 	o.bytes = 0
 }

@@ -1,10 +1,12 @@
 package ray_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 	"github.com/seedcore/seedcore/ray"
@@ -275,5 +277,91 @@ func TestOutboxSaysWhatWasSent(t *testing.T) {
 func TestReleasesOfOneIDAreNotRememberedForEver(t *testing.T) {
 	if requests, ids := ray.ReleaseAgain(ray.RememberReleased + 100); requests > ray.RememberReleased || ids != 1 {
 		t.Errorf("%d requests and %d ids are remembered", requests, ids)
+	}
+}
+
+func TestOneActorDoesNotFillTheOutbox(t *testing.T) {
+	o := ray.NewOutbox(8, 100)
+	add := func(actor string, ping bool, want error) *ray.Request {
+		t.Helper()
+		r, err := o.AddAs(actor, ping)
+		if !errors.Is(err, want) {
+			t.Fatalf("%v; want %v", err, want)
+		}
+		return r
+	}
+	hung := []*ray.Request{add("hung", false, nil), add("hung", false, nil)}
+	add("hung", false, ray.ErrOverloaded)
+	if !o.Withdraw(hung[0]) { // it was not sent
+		t.Error("a request that nobody waits for was sent")
+	}
+	hung[0] = add("hung", false, nil)
+	for range hung {
+		if _, _, err := o.Take(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range hung {
+		o.Withdraw(r) // goes on behind the caller
+	}
+	add("hung", false, ray.ErrOverloaded)
+	for range 2 {
+		add("another", false, nil)
+		add("a third", false, nil)
+		add("", false, nil)
+	}
+	add("", false, ray.ErrOverloaded)
+	for range ray.PingReserve {
+		add("", true, nil)
+	}
+	add("", true, ray.ErrOverloaded)
+	if again := o.Replay(); len(again) != 0 { // a new stream does not ask for what nobody waits for
+		t.Errorf("%d are sent again", len(again))
+	}
+	if n := o.Actors(); n != 2 {
+		t.Errorf("%d actors are counted", n)
+	}
+	o.Fail(ray.ErrClosed)
+	if n := o.Actors(); n != 0 {
+		t.Errorf("%d actors are counted", n)
+	}
+}
+
+// Calls of an actor that hangs are given up one after the other. That is its trouble alone.
+func TestAHungActorLeavesTheSessionUsable(t *testing.T) {
+	t.Parallel()
+	s := open(t, ray.Config{})
+	ctx := deadline(t)
+	hung, well := counter(t, s, ray.ActorOptions{}), counter(t, s, ray.ActorOptions{})
+	for _, actor := range []*ray.ActorHandle{hung, well} {
+		if err := second(actor.Call(ctx, "value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Bound(8)
+	for range 2 {
+		ref, err := hung.Submit(ctx, "sleep", 3600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		if err := second(s.Get(short, ref)); !errors.Is(err, ray.ErrGetTimeout) {
+			t.Fatal(err)
+		}
+		cancel()
+		ref.Release()
+	}
+	if err := second(hung.Call(ctx, "value")); !errors.Is(err, ray.ErrOverloaded) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("%v", err)
+	}
+	if v, err := well.Call(ctx, "incr"); v != int64(1) {
+		t.Errorf("%v, %v", v, err)
+	}
+	s.Bound(1)
+	if err := second(well.Call(ctx, "incr")); !errors.Is(err, ray.ErrOverloaded) {
+		t.Errorf("%v", err)
+	}
+	if err := s.Ping(ctx); err != nil {
+		t.Error(err)
 	}
 }

@@ -38,6 +38,7 @@ type tracked struct {
 	id   string
 
 	// The rest is guarded by references.mu.
+	actor   string   // the id of the actor whose method has this result, where that is known
 	handles int      // not yet released
 	uses    int      // unanswered requests that name it
 	waiting bool     // in references.waiting
@@ -145,6 +146,15 @@ func (t *references) hold(kind refKind, id []byte) *handle {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.holdLocked(kind, string(id))
+}
+
+// holdResult is hold for the result of an actor's method.
+func (t *references) holdResult(id []byte, actor string) *handle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.holdLocked(kindObject, string(id))
+	h.t.actor = actor
+	return h
 }
 
 func (t *references) holdLocked(kind refKind, id string) *handle {

@@ -120,14 +120,15 @@ func (s *Session) Stats() SessionStats {
 }
 
 // Ping makes a round trip to the process that the server runs for this session. It takes its turn among the other
-// requests: behind a large Put it is as slow as that. Bound it by ctx.
+// requests: behind a large Put it is as slow as that. Bound it by ctx. MaxInFlight does not refuse it, unless as many as 100
+// pings have no answer.
 func (s *Session) Ping(ctx context.Context) error {
 	_, err := s.connectionInfo(ctx, "ping")
 	return err
 }
 
 func (s *Session) connectionInfo(ctx context.Context, target string) (*raypb.ConnectionInfoResponse, error) {
-	r := &request{target: target, msg: &raypb.DataRequest{Type: &raypb.DataRequest_ConnectionInfo{ConnectionInfo: &raypb.ConnectionInfoRequest{}}}}
+	r := &request{target: target, ping: true, msg: &raypb.DataRequest{Type: &raypb.DataRequest_ConnectionInfo{ConnectionInfo: &raypb.ConnectionInfoRequest{}}}}
 	if err := s.roundTrip(ctx, r); err != nil {
 		return nil, err
 	}

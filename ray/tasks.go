@@ -211,10 +211,17 @@ func (s *Session) schedule(ctx context.Context, target string, task *raypb.Clien
 		target: target, size: int64(len(task.Data)), uses: uses, producesActor: kind == kindActor, progress: progressOf(ctx),
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Task{Task: task}},
 	}
+	if task.GetType() == raypb.ClientTask_METHOD {
+		r.actor = string(task.GetPayloadId())
+	}
 	r.absorb = func(resp *raypb.DataResponse) {
 		if ticket := resp.GetTaskTicket(); ticket.GetValid() {
 			for _, id := range ticket.GetReturnIds() {
-				r.handles = append(r.handles, s.refs.hold(kind, id))
+				if r.actor != "" {
+					r.handles = append(r.handles, s.refs.holdResult(id, r.actor))
+				} else {
+					r.handles = append(r.handles, s.refs.hold(kind, id))
+				}
 			}
 		}
 	}
