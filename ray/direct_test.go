@@ -299,6 +299,7 @@ func TestSentOf(t *testing.T) {
 	for want, errs := range map[ray.Sent][]error{
 		ray.SentNo: {
 			&ray.CallError{Sent: ray.SentNo, Err: ray.ErrActorUnavailable}, fmt.Errorf("outer: %w", ray.ErrNoSuchMethod), ray.ErrOverloaded,
+			ray.ErrUnauthenticated, ray.ErrToken,
 		},
 		ray.SentMaybe: {&ray.CallError{Sent: ray.SentMaybe, Err: ray.ErrNoSuchMethod}, errors.New("anything")},
 		ray.SentYes:   {&ray.TaskError{}, fmt.Errorf("outer: %w", &ray.CallError{Sent: ray.SentYes, Err: errors.New("x")})},

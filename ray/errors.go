@@ -241,7 +241,7 @@ func SentOf(err error) Sent {
 	}
 	for _, before := range []error{
 		ErrNoSuchMethod, ErrInvalidOption, ErrUnsupportedValue, ErrUnsupportedVersion, ErrOverloaded, ErrStaleSession, ErrReleased, ErrNoClientServer,
-		ErrNoSession, ErrUnreachable,
+		ErrNoSession, ErrUnreachable, ErrUnauthenticated, ErrToken,
 	} {
 		if errors.Is(err, before) {
 			return SentNo

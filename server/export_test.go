@@ -14,11 +14,11 @@ const BodyTimeout = bodyTimeout
 
 // ReplyExecution answers as an execute route does once its task ended.
 func (s *Server) ReplyExecution(w http.ResponseWriter, r *http.Request, e organism.Execution, err error) {
-	refuse := func(err error) {
-		s.fail(w, r, err, failure{Error: text(err, e.OrganID), OrganID: e.OrganID, Sent: sent(err)})
+	refuse := func(err error, sent string) {
+		s.fail(w, r, err, failure{Error: text(err, e.OrganID), OrganID: e.OrganID, Sent: sent})
 	}
 	if err != nil {
-		refuse(err)
+		refuse(err, sent(err))
 		return
 	}
 	s.replyResult(w, execution{Success: true, Result: e.Result, OrganID: e.OrganID}, refuse)

@@ -59,6 +59,8 @@ var statuses = []struct {
 	{cause: ray.ErrActorUnavailable, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrActorDied, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrUnreachable, status: http.StatusServiceUnavailable},
+	{cause: ray.ErrUnauthenticated, status: http.StatusServiceUnavailable}, // the cluster does not let this process in
+	{cause: ray.ErrToken, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrOverloaded, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrUnsupportedVersion, status: http.StatusServiceUnavailable},
 	{cause: ray.ErrWorkerCrashed, status: http.StatusServiceUnavailable},
@@ -99,14 +101,6 @@ func sent(err error) string {
 	}
 	if s := ray.SentOf(err); s != ray.SentMaybe { // which stands for what is not known, too
 		return s.String()
-	}
-	for _, before := range []error{
-		organism.ErrUnknownOrgan, organism.ErrNotReady, organism.ErrNoAgents, organism.ErrNoGCS, organism.ErrTask, organism.ErrArgument,
-		connector.ErrNotConnected, connector.ErrClosed,
-	} {
-		if errors.Is(err, before) {
-			return ray.SentNo.String()
-		}
 	}
 	return ""
 }

@@ -22,7 +22,7 @@ type execution struct {
 }
 
 // task reads the task of a request. It answers by itself, and returns false, when there is none that an agent can run.
-func (s *Server) task(w http.ResponseWriter, r *http.Request, refuse func(error)) (task organism.Task, ok bool) {
+func (s *Server) task(w http.ResponseWriter, r *http.Request, refuse func(err error, sent string)) (task organism.Task, ok bool) {
 	if !s.body(w, r, func(o *object) { task = o.mapping("task_data") }) {
 		return nil, false
 	}
@@ -30,7 +30,7 @@ func (s *Server) task(w http.ResponseWriter, r *http.Request, refuse func(error)
 	_, typeErr := task.Type()
 	_, complexityErr := task.Complexity()
 	if err := errors.Join(typeErr, complexityErr); err != nil {
-		refuse(err)
+		refuse(err, ray.SentNo.String())
 		return nil, false
 	}
 	return task, true
@@ -50,8 +50,8 @@ func (s *Server) executeRandom(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) executeInOrgan(w http.ResponseWriter, r *http.Request, organID string, run func(organism.Task) (organism.Execution, error)) {
-	refuse := func(err error) {
-		s.fail(w, r, err, failure{Error: text(err, organID), OrganID: organID, Sent: sent(err)})
+	refuse := func(err error, sent string) {
+		s.fail(w, r, err, failure{Error: text(err, organID), OrganID: organID, Sent: sent})
 	}
 	task, ok := s.task(w, r, refuse)
 	if !ok {
@@ -62,30 +62,31 @@ func (s *Server) executeInOrgan(w http.ResponseWriter, r *http.Request, organID 
 		organID = e.OrganID // the one that was chosen
 	}
 	if err != nil {
-		refuse(err)
+		refuse(err, sent(err))
 		return
 	}
 	s.replyResult(w, execution{Success: true, Result: e.Result, OrganID: e.OrganID}, refuse)
 }
 
 func (s *Server) executeOnAgent(w http.ResponseWriter, r *http.Request) {
-	refuse := func(err error) { s.fail(w, r, err, failure{Message: text(err, ""), Sent: sent(err)}) }
+	refuse := func(err error, sent string) { s.fail(w, r, err, failure{Message: text(err, ""), Sent: sent}) }
 	task, ok := s.task(w, r, refuse)
 	if !ok {
 		return
 	}
 	e, err := s.organism.ExecuteOnAgent(r.Context(), r.PathValue("agent_id"), task)
 	if err != nil {
-		refuse(err)
+		refuse(err, sent(err))
 		return
 	}
 	s.replyResult(w, execution{Success: true, Result: e.Result}, refuse)
 }
 
 // replyResult answers with what a task returned. JSON cannot say everything that an agent can return.
-func (s *Server) replyResult(w http.ResponseWriter, e execution, refuse func(error)) {
+func (s *Server) replyResult(w http.ResponseWriter, e execution, refuse func(err error, sent string)) {
 	if err := e.Result.check(); err != nil {
-		refuse(&ray.CallError{Target: "result", Sent: ray.SentYes, Err: err})
+		err := &ray.CallError{Target: "result", Sent: ray.SentYes, Err: err}
+		refuse(err, sent(err))
 		return
 	}
 	s.reply(w, http.StatusOK, e)
