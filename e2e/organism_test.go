@@ -24,23 +24,39 @@ func TestAStoppedOrganIsToldAndReplaced(t *testing.T) {
 	namespace := raytest.Namespace(t)
 	conn := connected(t, namespace)
 	org := running(t, conn, oneOrgan(), organism.Options{
-		CallTimeout: time.Second, ReconcileInterval: 500 * time.Millisecond, ProbeInterval: 500 * time.Millisecond, UnresponsiveAfter: 2 * time.Second,
+		CallTimeout: time.Second, ReconcileInterval: 500 * time.Millisecond, ProbeInterval: 500 * time.Millisecond, UnresponsiveAfter: 6 * time.Second,
 		Logger: testLogger(t),
 	})
 	singleton := pidOf(t, conn, namespace, organism.MwStoreName)
 	organ := pidOf(t, conn, namespace, organID)
 	halt(t, organ)
+	halted := time.Now().Add(time.Second) // an answer may still have been on its way
 	defer func() { _ = syscall.Kill(organ, syscall.SIGCONT) }()
 	reports, err := org.Status(t.Context())
 	if err != nil || reports[0].Problem == "" || len(reports[0].AgentIDs) != 0 {
 		t.Errorf("the status of a stopped organ: %+v, %v", reports, err)
 	}
+	var problem string
 	eventually(t, 30*time.Second, "health says that the organ does not answer", func() error {
-		if h := org.Health(); h.OK || !strings.Contains(h.Problem, organID) {
+		h := org.Health()
+		if h.OK || !strings.Contains(h.Problem, organID+" has not answered since") {
 			return errorf("%+v", h)
 		}
+		problem = h.Problem
 		return nil
 	})
+	// It tells the time of the last answer, which came before the process stood still.
+	toldBefore := func() bool {
+		for ago := range 60 {
+			if strings.Contains(problem, organID+" has not answered since "+halted.Add(-time.Duration(ago)*time.Second).UTC().Format(time.TimeOnly)) {
+				return true
+			}
+		}
+		return false
+	}
+	if !toldBefore() {
+		t.Errorf("stopped at %s: %s", halted.UTC(), problem)
+	}
 	eventually(t, 90*time.Second, "another process serves", func() error {
 		reports, err := org.Status(t.Context())
 		if err == nil && (reports[0].Problem != "" || reports[0].PID == organ || !slices.Equal(reports[0].AgentIDs, []string{agentID})) {

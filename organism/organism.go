@@ -19,7 +19,7 @@ const (
 	DefaultTaskTimeout       = 30 * time.Second
 	DefaultCallTimeout       = 5 * time.Second
 	DefaultReconcileInterval = 5 * time.Second
-	DefaultProbeInterval     = 10 * time.Second
+	DefaultProbeInterval     = 5 * time.Second
 	DefaultUnresponsiveAfter = time.Minute
 )
 
@@ -60,7 +60,9 @@ type Options struct {
 	NoCPU bool
 	// ReconcileInterval is the time between two looks at what runs. Default 5 s.
 	ReconcileInterval time.Duration
-	// ProbeInterval is the time between two rounds in which every actor is asked for an answer. Default 10 s.
+	// ProbeInterval is the time from the start of one round in which every actor is asked for an answer to the start of the
+	// next; a round takes CallTimeout when one does not answer. That an actor is silent is told after two rounds: within
+	// ProbeInterval and twice CallTimeout. Default 5 s.
 	ProbeInterval time.Duration
 	// UnresponsiveAfter is how long an actor must have left every probe unanswered, three at least, before it is killed by
 	// name, so that Ray starts it again. It is also the least time between two such kills by one Organism: several servers

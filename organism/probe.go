@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seedcore/seedcore/connector"
@@ -28,6 +29,7 @@ const (
 type prober struct {
 	*keeper
 	silence  map[string]*silence // by name; owned by run
+	heard    sync.Map            // when each was last heard, a time.Time by name
 	lastKill time.Time
 	killed   string // the process that was killed last: that may take several seconds, and be tried again
 	withheld bool   // that a kill was held back was told
@@ -51,8 +53,15 @@ func newProber(k *keeper) *prober { return &prober{keeper: k, silence: map[strin
 func (p *prober) run(ctx context.Context) {
 	defer p.organism.hear(nil)
 	specs := append(singletons(), p.organism.config.specs()...)
-	for rest(ctx, p.organism.opts.ProbeInterval); ctx.Err() == nil; rest(ctx, p.organism.opts.ProbeInterval) {
-		p.round(ctx, specs)
+	ticker := time.NewTicker(p.organism.opts.ProbeInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			p.round(ctx, specs)
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -79,7 +88,12 @@ func (p *prober) round(ctx context.Context, specs []actorSpec) {
 	for i, spec := range specs {
 		p.judge(spec, found[i], start)
 		if s := p.silence[spec.name]; s != nil && s.missed >= silentAfter {
-			silent[spec.name] = fmt.Sprintf("%s %s has not answered since %s", spec.class, spec.name, s.since.UTC().Format(time.TimeOnly))
+			last, ok := p.heard.Load(spec.name)
+			since, _ := last.(time.Time)
+			if !ok || since.After(s.since) {
+				since = s.since
+			}
+			silent[spec.name] = fmt.Sprintf("%s %s has not answered since %s", spec.class, spec.name, since.UTC().Format(time.TimeOnly))
 		}
 	}
 	p.organism.hear(silent)
@@ -99,6 +113,9 @@ func (p *prober) probe(ctx context.Context, spec actorSpec) evidence {
 		return evidence{}
 	}
 	_, err := p.ping(ctx, spec, p.organism.opts.CallTimeout)
+	if err == nil {
+		p.heard.Store(spec.name, time.Now())
+	}
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ray.ErrUnreachable) {
 		return evidence{}
 	}

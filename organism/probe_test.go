@@ -3,10 +3,18 @@ package organism_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/organism"
 )
+
+// With the defaults, an actor that stands still is told within 20 s.
+func TestSilenceIsToldInTime(t *testing.T) {
+	if limit := organism.DefaultProbeInterval + 2*organism.DefaultCallTimeout; limit >= 20*time.Second {
+		t.Errorf("told after %s", limit)
+	}
+}
 
 // What counts as silence: the same process, probe after probe, without an answer.
 func TestWhatCountsAsSilence(t *testing.T) {

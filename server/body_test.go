@@ -191,6 +191,7 @@ func TestAServerThatStopsSaysSo(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
 			code, text, _ := strings.Cut(want, " ")
 			if err != nil || strconv.Itoa(resp.StatusCode) != code || !strings.Contains(string(body), text) {
 				t.Errorf("%s: %d %s, %v; want %s", request, resp.StatusCode, body, err, want)
