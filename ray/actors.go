@@ -124,6 +124,9 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 		target = "create actor " + namespace + "/" + opts.Name
 	}
 	refuse := func(err error) (*ActorHandle, error) { return nil, &CallError{Target: target, Sent: SentNo, Err: err} }
+	if err := opts.RuntimeEnv.checkGoActor(s.Info().RayVersion); err != nil {
+		return refuse(err)
+	}
 	options, err := opts.pickled(namespace)
 	if err != nil {
 		return refuse(err)

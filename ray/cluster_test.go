@@ -3,12 +3,15 @@ package ray_test
 import (
 	"archive/zip"
 	"bytes"
+	"debug/elf"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seedcore/seedcore/internal/raytest"
@@ -79,6 +82,35 @@ func testCluster(t *testing.T, s *ray.Session) {
 	}
 }
 
+// elfFile is the header of a program for this machine, or what change makes of it, and content behind it.
+func elfFile(content string, change ...func(header []byte)) string {
+	h := make([]byte, 64)
+	copy(h, "\x7fELF\x02\x01\x01\x00")
+	h[16], h[18], h[20] = byte(elf.ET_EXEC), byte(elf.EM_X86_64), 1
+	if runtime.GOARCH == "arm64" {
+		h[18] = byte(elf.EM_AARCH64)
+	}
+	h[52], h[54], h[58] = 64, 56, 64 // sizes of this header and of those of segments and sections
+	for _, c := range change {
+		c(h)
+	}
+	return string(h) + content
+}
+
+// toForeign makes it one for another architecture, which foreignArch names.
+func toForeign(h []byte) {
+	if h[18] = byte(elf.EM_AARCH64); runtime.GOARCH == "arm64" {
+		h[18] = byte(elf.EM_X86_64)
+	}
+}
+
+func foreignArch() string {
+	if runtime.GOARCH == "arm64" {
+		return "linux/amd64"
+	}
+	return "linux/arm64"
+}
+
 func TestBinaryPackage(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
@@ -88,7 +120,7 @@ func TestBinaryPackage(t *testing.T) {
 		}
 		return path
 	}
-	binary := write("one", "\x7fELF"+string(pattern(300_000)))
+	binary := write("one", elfFile(string(pattern(300_000))))
 	p, err := ray.BinaryPackage(binary)
 	if err != nil {
 		t.Fatal(err)
@@ -96,13 +128,54 @@ func TestBinaryPackage(t *testing.T) {
 	if !regexp.MustCompile(`^gcs://_ray_pkg_[0-9a-f]{32}\.zip$`).MatchString(p.URI()) {
 		t.Error(p.URI())
 	}
-	same, err := ray.BinaryPackage(write("same", "\x7fELF"+string(pattern(300_000))))
+	same, err := ray.BinaryPackage(write("same", elfFile(string(pattern(300_000)))))
 	if err != nil || same.URI() != p.URI() {
 		t.Errorf("the same content: %v, %v", same.URI(), err)
 	}
-	other, err := ray.BinaryPackage(write("other", "\x7fELF other"))
+	other, err := ray.BinaryPackage(write("other", elfFile("other")))
 	if err != nil || other.URI() == p.URI() {
 		t.Errorf("another content: %v, %v", other.URI(), err)
+	}
+	here, there := "linux/"+runtime.GOARCH, foreignArch()
+	if p.Platform() != here {
+		t.Error(p.Platform())
+	}
+	foreign := write("foreign", elfFile("", toForeign))
+	for name, file := range map[string]string{
+		"script": "#!/bin/sh\n", "short": "\x7fELF", "windows": "MZ" + string(pattern(200)),
+		"object":  elfFile("", func(h []byte) { h[16] = byte(elf.ET_REL) }),
+		"freebsd": elfFile("", func(h []byte) { h[7] = byte(elf.ELFOSABI_FREEBSD) }),
+		"riscv":   elfFile("", func(h []byte) { h[18] = byte(elf.EM_RISCV) }),
+	} {
+		if _, err := ray.BinaryPackage(write(name, file)); !errors.Is(err, ray.ErrUnsupportedBinary) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, test := range []struct {
+		platform, programs string
+		path               string // of the one that is chosen
+		fails              string
+	}{
+		{here, binary, binary, ""},
+		{there, here + "=" + binary + ", " + there + "=" + foreign, foreign, ""},
+		{there, binary, "", "GOOS=linux GOARCH="},
+		{here, here + "=" + foreign, "", "is a program for " + there + ", not for " + here},
+	} {
+		packages, err := ray.BinaryPackages(test.programs)
+		var chosen *ray.Package
+		if err == nil {
+			chosen, err = ray.PackageFor(test.platform, packages)
+		}
+		if test.fails != "" {
+			if !errors.Is(err, ray.ErrUnsupportedBinary) || !strings.Contains(err.Error(), test.fails) {
+				t.Errorf("%+v: %v", test, err)
+			}
+			continue
+		}
+		want, _ := ray.BinaryPackage(test.path)
+		if err != nil || chosen.URI() != want.URI() {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 	for _, bad := range []string{write("script", "#!/bin/sh\n"), write("short", "\x7fE"), write("empty", ""), filepath.Join(dir, "absent"), dir} {
 		if _, err := ray.BinaryPackage(bad); err == nil {
@@ -114,7 +187,7 @@ func TestBinaryPackage(t *testing.T) {
 func testPackageUpload(t *testing.T, s *ray.Session) {
 	ctx := deadline(t)
 	binary := filepath.Join(t.TempDir(), "binary")
-	if err := os.WriteFile(binary, []byte("\x7fELF"+string(pattern(300_000))), 0o600); err != nil {
+	if err := os.WriteFile(binary, []byte(elfFile(string(pattern(300_000)))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := ray.BinaryPackage(binary)
@@ -124,6 +197,20 @@ func testPackageUpload(t *testing.T, s *ray.Session) {
 	uri, err := s.UploadPackage(ctx, p)
 	if err != nil || uri != p.URI() {
 		t.Fatalf("%v, %v", uri, err)
+	}
+	foreign := filepath.Join(t.TempDir(), "arm")
+	if err := os.WriteFile(foreign, []byte(elfFile("", toForeign)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := ray.BinaryPackage(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.UploadPackage(ctx, other); !errors.Is(err, ray.ErrUnsupportedBinary) {
+		t.Errorf("a program for another architecture: %v", err)
+	}
+	if found, err := s.KVExists(ctx, "", other.URI()); found || err != nil {
+		t.Errorf("it was uploaded: %v, %v", found, err)
 	}
 	stored, found, err := s.KVGet(ctx, "", uri)
 	if err != nil || !found {
@@ -138,7 +225,7 @@ func testPackageUpload(t *testing.T, s *ray.Session) {
 		t.Fatal(err)
 	}
 	content, err := io.ReadAll(f)
-	if err != nil || string(content) != "\x7fELF"+string(pattern(300_000)) {
+	if err != nil || string(content) != elfFile(string(pattern(300_000))) {
 		t.Errorf("%d bytes, %v", len(content), err)
 	}
 	// There already: the file is not even read.
@@ -161,10 +248,10 @@ func testPackageUpload(t *testing.T, s *ray.Session) {
 	}
 	// Another program takes its place, and the file is needed again.
 	second := filepath.Join(t.TempDir(), "second")
-	if err := os.WriteFile(second, []byte("\x7fELF second"), 0o600); err != nil {
+	if err := os.WriteFile(second, []byte(elfFile("second")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	other, err := ray.BinaryPackage(second)
+	other, err = ray.BinaryPackage(second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +266,7 @@ func testPackageUpload(t *testing.T, s *ray.Session) {
 	if _, err := s.UploadPackage(ctx, p); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is gone: %v", err)
 	}
-	if err := os.WriteFile(binary, []byte("\x7fELF changed"), 0o600); err != nil {
+	if err := os.WriteFile(binary, []byte(elfFile("changed")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.UploadPackage(ctx, p); err == nil {

@@ -20,7 +20,7 @@ var pythonKeywords = []string{
 	"pass", "raise", "return", "try", "while", "with", "yield",
 }
 
-// GoClass makes a class for actors whose process is a Go program (see package worker and RuntimeEnv.PyExecutable). For
+// GoClass makes a class for actors whose process is a Go program (see package worker and GoRuntimeEnv). For
 // Ray and for Python drivers it is a class with these methods, which take any arguments; in a Python process, where it
 // ends up when RuntimeEnv is missing, its constructor raises. Names must be Python identifiers, and methods must not
 // begin with two underscores. Every actor of the class has its groups; ActorOptions may change how many calls run at once
@@ -105,4 +105,28 @@ const goProgram = "bash -c 'shopt -s execfail; [ -x " + PackagedBinary + " ] || 
 // program for tasks, too.
 func GoRuntimeEnv(uri string) *RuntimeEnv {
 	return &RuntimeEnv{WorkingDir: uri, PyExecutable: goProgram}
+}
+
+// goActorVersions are the versions of Ray, by their first two numbers, on which Go actors were tested.
+var goActorVersions = []string{"2.48", "2.54", "2.60"}
+
+// GoActorVersions returns the versions of Ray on which Go actors were tested, by their first two numbers, such as "2.60".
+func GoActorVersions() []string { return slices.Clone(goActorVersions) }
+
+// goLayoutVariable is what package worker reads: see its documentation.
+const goLayoutVariable = "SEEDCORE_RAY_LAYOUT"
+
+// checkGoActor refuses a Go actor on a version of Ray where its process would not come up: an earlier one starts Python
+// instead, and on others package worker ends.
+func (e *RuntimeEnv) checkGoActor(rayVersion string) error {
+	if e == nil || e.PyExecutable != goProgram || e.EnvVars[goLayoutVariable] != "" {
+		return nil
+	}
+	major, rest, _ := strings.Cut(rayVersion, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	if slices.Contains(goActorVersions, major+"."+minor) {
+		return nil
+	}
+	return fmt.Errorf("%w: Go actors are tested on Ray %s, and the cluster runs %s; %s in RuntimeEnv.EnvVars may name the one that it is like",
+		ErrUnsupportedVersion, strings.Join(goActorVersions, ", "), rayVersion, goLayoutVariable)
 }

@@ -142,7 +142,7 @@ func (s *Session) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, p := range s.cfg.Packages {
-		if _, err := s.upload(ctx, p, true); err != nil {
+		if _, err := s.upload(ctx, p); err != nil {
 			return err
 		}
 	}

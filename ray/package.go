@@ -5,18 +5,28 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/seedcore/seedcore/internal/wire/pickle"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
+
+// ErrUnsupportedBinary means: a file is not a program that the cluster's nodes can run. Nothing was sent.
+var ErrUnsupportedBinary = errors.New("ray: unsupported binary")
 
 // PackagedBinary is the name of the executable at the root of a package that BinaryPackage makes.
 const PackagedBinary = "seedcore"
@@ -30,34 +40,39 @@ const (
 	filesLayout   = "seedcore files 1\n"
 )
 
-// pinned is how long Ray keeps a package that nothing uses yet, when it is uploaded before the session begins.
+// pinned is how long Ray keeps a package that nothing uses yet: its own drivers ask for the same.
 const pinned = 10 * time.Minute
 
 // Package is a zip archive for RuntimeEnv.WorkingDir or RuntimeEnv.PyModules, named by the hash of its content: the same
 // content has the same URI everywhere.
 type Package struct {
-	hash string
+	hash     string
+	platform string // of a program; empty for files
 	// archive builds the zip.
 	archive func() ([]byte, error)
 }
 
 // BinaryPackage makes a package of one executable, which it contains under the name PackagedBinary. The file is read to
 // name the package; the archive is built when it is uploaded first, and the file must not change until then. A process
-// keeps the archive that it uploaded last in memory. It must be a static program for the nodes' platform: what can be
-// checked here is that it is an ELF file.
+// keeps the archive that it uploaded last in memory. It must be a program for 64-bit Linux, on x86 or ARM, and should be
+// static: ErrUnsupportedBinary otherwise.
 func BinaryPackage(path string) (*Package, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("ray: package: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	sum, err := hashELF(f)
+	platform, err := elfPlatform(f)
+	if err != nil {
+		return nil, fmt.Errorf("ray: package of %s: %w", path, err)
+	}
+	sum, err := hashOf(f)
 	if err != nil {
 		return nil, fmt.Errorf("ray: package of %s: %w", path, err)
 	}
 	name := sha256.Sum256(append([]byte(packageLayout), sum[:]...))
 	hash := hex.EncodeToString(name[:16])
-	return &Package{hash: hash, archive: func() ([]byte, error) { return archiveBinary(hash, path, sum) }}, nil
+	return &Package{hash: hash, platform: platform, archive: func() ([]byte, error) { return archiveBinary(hash, path, sum) }}, nil
 }
 
 // FilePackage makes a package of the files in a file system: os.DirFS, an embed.FS, or a part of one by fs.Sub. What is at
@@ -164,26 +179,75 @@ func zipEntry(w *zip.Writer, name string, mode fs.FileMode) (io.Writer, error) {
 	return w.CreateHeader(header)
 }
 
-// hashELF hashes an executable.
-func hashELF(r io.Reader) (sum [sha256.Size]byte, err error) {
-	magic := make([]byte, 4)
-	switch _, err := io.ReadFull(r, magic); {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), err == nil && string(magic) != "\x7fELF":
-		return sum, errors.New("not an ELF executable; build the program for the nodes of the cluster (GOOS=linux)")
-	case err != nil:
-		return sum, err
+// BinaryPackages makes packages of the same program for several platforms, from a list such as
+// "linux/amd64=path,linux/arm64=path", or of one that is named by its path alone. ErrUnsupportedBinary if a file is not what
+// the list says.
+func BinaryPackages(list string) ([]*Package, error) {
+	var packages []*Package
+	for program := range strings.SplitSeq(list, ",") {
+		said, path, named := strings.Cut(program, "=")
+		if !named {
+			said, path = "", program
+		}
+		p, err := BinaryPackage(strings.TrimSpace(path))
+		if err != nil {
+			return nil, err
+		}
+		if named && strings.TrimSpace(said) != p.platform {
+			return nil, fmt.Errorf("%w: %s is a program for %s, not for %s", ErrUnsupportedBinary, path, p.platform, said)
+		}
+		packages = append(packages, p)
 	}
+	return packages, nil
+}
+
+// PackageFor picks the package for a platform, such as that of Session.Platform; ErrUnsupportedBinary if there is none.
+func PackageFor(platform string, packages []*Package) (*Package, error) {
+	var there []string
+	for _, p := range packages {
+		if p.platform == platform {
+			return p, nil
+		}
+		there = append(there, p.platform)
+	}
+	goos, goarch, _ := strings.Cut(platform, "/")
+	return nil, fmt.Errorf("%w: the cluster's nodes are %s, and there is a program for %q: build one with GOOS=%s GOARCH=%s CGO_ENABLED=0",
+		ErrUnsupportedBinary, platform, there, goos, goarch)
+}
+
+// elfPlatform tells for which platform an executable was built.
+func elfPlatform(r io.ReaderAt) (string, error) {
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return "", fmt.Errorf("%w: it is not an ELF file (%w); build the program for the nodes of the cluster (GOOS=linux)", ErrUnsupportedBinary, err)
+	}
+	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
+		return "", fmt.Errorf("%w: it is an ELF file, but not a program (%v)", ErrUnsupportedBinary, f.Type)
+	}
+	if f.OSABI != elf.ELFOSABI_NONE && f.OSABI != elf.ELFOSABI_LINUX {
+		return "", fmt.Errorf("%w: it is a program for %v, not for Linux", ErrUnsupportedBinary, f.OSABI)
+	}
+	arch := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}[f.Machine]
+	if arch == "" || f.Class != elf.ELFCLASS64 || f.Data != elf.ELFDATA2LSB {
+		return "", fmt.Errorf("%w: it is a program for %v (%v); Ray runs on amd64 and arm64", ErrUnsupportedBinary, f.Machine, f.Class)
+	}
+	return "linux/" + arch, nil
+}
+
+func hashOf(f *os.File) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	h.Write(magic)
-	n, err := io.Copy(h, io.LimitReader(r, maxPackage))
+	n, err := io.Copy(h, io.NewSectionReader(f, 0, maxPackage))
 	if err != nil {
 		return sum, err
 	}
 	if n == maxPackage {
-		return sum, fmt.Errorf("more than %d bytes, the most that Ray stores", maxPackage)
+		return sum, fmt.Errorf("%w: more than %d bytes, the most that Ray stores", ErrUnsupportedBinary, maxPackage)
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
+
+// Platform returns the platform that the program was built for, such as "linux/amd64".
+func (p *Package) Platform() string { return p.platform }
 
 // URI returns the name under which the cluster knows the package.
 func (p *Package) URI() string { return "gcs://_ray_pkg_" + p.hash + ".zip" }
@@ -235,21 +299,30 @@ func buildBinary(path string, sum [sha256.Size]byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// UploadPackage makes the package available in the cluster, unless it is there, and returns its URI. Ray drops a package
-// soon after the last user that names it has ended: call this before every creation, or name the package in
-// Config.Packages. Ray takes no pin once a session has begun.
+// UploadPackage makes the package available in the cluster, unless it is there, and returns its URI. It is kept for ten
+// minutes from then on; Ray drops it after that with the last user that names it: call this before every creation, or
+// name the package in Config.Packages. ErrUnsupportedBinary if it is of a program that is not for the cluster's nodes, see
+// Session.Platform; nothing was uploaded then.
 func (s *Session) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
-	return s.upload(ctx, p, false)
+	if p.platform != "" {
+		platform, err := s.Platform(ctx)
+		if err != nil {
+			return "", fmt.Errorf("ray: upload package: %w", err)
+		}
+		if platform != p.platform {
+			return "", fmt.Errorf("ray: upload package: %w: it is a program for %s, and the cluster's nodes are %s", ErrUnsupportedBinary, p.platform, platform)
+		}
+	}
+	return s.upload(ctx, p)
 }
 
-// upload puts a package into the cluster. pin, possible only before the session begins, keeps Ray from dropping it before
-// somebody uses it.
-func (s *Session) upload(ctx context.Context, p *Package, pin bool) (uri string, err error) {
+// upload puts a package into the cluster, where it stays for a while before somebody uses it.
+func (s *Session) upload(ctx context.Context, p *Package) (uri string, err error) {
 	uri = p.URI()
-	exists, err := s.KVExists(ctx, "", uri)
-	if err == nil && pin {
-		_, err = ask(ctx, s, "pin package", s.rpc.PinRuntimeEnvURI, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(pinned / time.Second)})
+	if err := s.pin(ctx, uri); err != nil {
+		return "", fmt.Errorf("ray: upload package: %w", err)
 	}
+	exists, err := s.KVExists(ctx, "", uri)
 	if err != nil {
 		return "", fmt.Errorf("ray: upload package: %w", err)
 	}
@@ -264,4 +337,42 @@ func (s *Session) upload(ctx context.Context, p *Package, pin bool) (uri string,
 		return "", fmt.Errorf("ray: upload package: %w", err)
 	}
 	return uri, nil
+}
+
+// pin keeps a package. Ray's server takes this from clients that have no session yet only, so that it goes out under the
+// name of one that never will.
+func (s *Session) pin(ctx context.Context, uri string) error {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	ctx = metadata.AppendToOutgoingContext(ctx, "client_id", hex.EncodeToString(id))
+	_, err := s.rpc.PinRuntimeEnvURI(ctx, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(pinned / time.Second)}, grpc.WaitForReady(true))
+	if err != nil {
+		return fmt.Errorf("pin %s: %w", uri, err)
+	}
+	return nil
+}
+
+// Platform returns the platform of the node that the session's server runs on, such as "linux/amd64". That of a cluster of
+// several architectures is that of its head.
+func (s *Session) Platform(ctx context.Context) (string, error) {
+	call := func(f string) pickle.Call {
+		return pickle.Call{Func: pickle.Global{Module: "platform", Name: f}, Args: pickle.Tuple{}}
+	}
+	h, err := s.once(ctx, "platform", pickle.Tuple{call("system"), call("machine")})
+	if err != nil {
+		return "", err
+	}
+	v, err := s.get(ctx, "platform", h)
+	if err != nil {
+		return "", err
+	}
+	answer, ok := v.([]any)
+	if !ok || len(answer) != 2 {
+		return "", &CallError{Target: "platform", Sent: SentYes, Err: fmt.Errorf("%w: %v", errBadAnswer, v)}
+	}
+	system, machine := strings.ToLower(fmt.Sprint(answer[0])), fmt.Sprint(answer[1])
+	if arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[machine]; arch != "" {
+		machine = arch
+	}
+	return system + "/" + machine, nil
 }

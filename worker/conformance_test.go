@@ -193,7 +193,8 @@ func asJSON(t *testing.T, v any) string {
 	return string(b)
 }
 
-// subjectsOn creates the actors through a Go session, which is returned with a client of both paths.
+// subjectsOn creates the actors through a Go session, which it returns with the direct path. On a Ray without Go actors it
+// checks that they are refused, and returns nothing.
 func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ray.Session, direct *ray.Direct) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -211,13 +212,22 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 	if err != nil {
 		t.Fatal(err)
 	}
-	goClass, err := session.GoClass(ctx, "Subject", []string{"echo", "add", "reset", "record", "recorded", "fail", "size", "make"})
+	goClass, err := session.GoClass(ctx, "Subject", []string{
+		"echo", "add", "reset", "record", "recorded", "fail", "size", "make", "forward", "later", "where",
+	}, ray.ConcurrencyGroup{Name: "apart", MaxConcurrency: 2, Methods: []string{"forward", "where"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pyClass, err := session.PythonClass(ctx, "seedtest", "Subject")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if version := session.Info().RayVersion; !slices.ContainsFunc(ray.GoActorVersions(), func(v string) bool { return strings.HasPrefix(version, v+".") }) {
+		_, err := session.CreateActor(ctx, goClass, ray.ActorOptions{RuntimeEnv: ray.GoRuntimeEnv(uri)})
+		if !errors.Is(err, ray.ErrUnsupportedVersion) || ray.SentOf(err) != ray.SentNo {
+			t.Errorf("a Go actor on Ray %s: %v", version, err)
+		}
+		return nil, nil
 	}
 	for i, class := range []*ray.ActorClass{goClass, pyClass} {
 		opts := ray.ActorOptions{Name: subjects[i], Detached: true}
@@ -305,6 +315,36 @@ func conformsInGo(t *testing.T, session *ray.Session, direct *ray.Direct, namesp
 			}
 			judge(t, way+", "+name, burst, got)
 		}
+	}
+}
+
+// callsOut lets the Go actor call the others, and itself: by way of a concurrency group, or of a slot that was given up.
+func callsOut(t *testing.T, direct *ray.Direct, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	call := func(method string, args ...any) (any, error) {
+		return direct.Call(ctx, namespace, subjects[0], method, args...)
+	}
+	for _, test := range []struct {
+		args []any // of forward and later
+		want any
+	}{
+		{[]any{subjects[1], "echo", []byte("to Python")}, tagged([]byte("to Python"))},
+		{[]any{subjects[0], "echo", "to itself"}, tagged("to itself")},
+		{[]any{subjects[1], "fail", "there"}, tagged(failure{"RuntimeError", "there"})},
+		{[]any{"nobody", "echo", 1}, tagged(failure{"RuntimeError", "actor not found"})},
+		{[]any{subjects[1], "unknown", 1}, tagged(failure{"RuntimeError", "no such actor method"})},
+	} {
+		for _, method := range []string{"forward", "later"} {
+			judge(t, "calls out", []aCase{{Method: method, Args: test.args, Want: test.want}}, []any{outcomeOf(call(method, test.args...))})
+		}
+	}
+	info, err := call("where")
+	where, ok := info.(map[string]any)
+	if err != nil || !ok || where["class"] != "Subject" || where["name"] != subjects[0] || where["namespace"] != namespace || where["version"] != rayVersion ||
+		len(where["actor"].(string)) != 32 || where["job"] != where["actor"].(string)[24:] || len(where["node"].(string)) != 56 {
+		t.Errorf("%v, %v", info, err)
 	}
 }
 

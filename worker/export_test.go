@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -43,6 +45,8 @@ func ParseLaunch(args []string, getenv func(string) string) (*Launch, error) {
 }
 
 func Requested(args []string) bool { return requested(args) }
+
+func Layouts() []string { return slices.Sorted(maps.Keys(layouts)) }
 
 func SnakeCase(name string) string { return snakeCase(name) }
 

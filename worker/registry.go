@@ -56,10 +56,10 @@ func Register(name string, construct any, options ...Option) {
 }
 
 // Exiter is an actor that wants to know of its end. OnExit runs once, when the actor is terminated, goes out of scope, or its
-// process gets SIGTERM, as with a node that is drained: the contexts of the methods that run are ended first, and they have
+// process gets SIGTERM: the contexts of the methods that run are ended first, and they have
 // 2 seconds to return; one that ignores its context may still run beside OnExit. It has until its own ctx ends, 3 seconds
-// later, then the process ends regardless. It does not run when the process is killed or crashes, nor when a raylet dies: it
-// is no place for what must not be lost.
+// later, then the process ends regardless. It does not run when the process is killed or crashes, nor when its node ends,
+// drained or not: it is no place for what must not be lost.
 type Exiter interface{ OnExit(ctx context.Context) }
 
 const exitMethod = "OnExit"

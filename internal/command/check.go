@@ -14,7 +14,7 @@ import (
 
 type checkCommand struct {
 	Config       string        `help:"Organism file; the built-in three organs when empty." env:"SEEDCORE_CONFIG" type:"path"`
-	WorkerBinary string        `help:"Linux program that Ray starts as the actors; this program when empty." env:"SEEDCORE_WORKER_BINARY" type:"path"`
+	WorkerBinary string        `help:"Linux program that Ray starts as the actors, or several as linux/amd64=PATH,linux/arm64=PATH; this program when empty." env:"SEEDCORE_WORKER_BINARY"`
 	Timeout      time.Duration `help:"Longest time for all checks." default:"10m"`
 }
 

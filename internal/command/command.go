@@ -142,7 +142,7 @@ func checkWorkerBinary(path string) error {
 		}
 		return nil
 	}
-	if _, err := ray.BinaryPackage(path); err != nil {
+	if _, err := ray.BinaryPackages(path); err != nil {
 		return usageError{fmt.Errorf("--worker-binary or SEEDCORE_WORKER_BINARY: %w", err)}
 	}
 	return nil

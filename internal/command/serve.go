@@ -24,7 +24,7 @@ const (
 type serveCommand struct {
 	Listen       string        `help:"Address of the HTTP API." env:"SEEDCORE_LISTEN" default:"127.0.0.1:8002"`
 	Config       string        `help:"Organism file; the built-in three organs when empty." env:"SEEDCORE_CONFIG" type:"path"`
-	WorkerBinary string        `help:"Linux program that Ray starts as the actors; this program when empty." env:"SEEDCORE_WORKER_BINARY" type:"path"`
+	WorkerBinary string        `help:"Linux program that Ray starts as the actors, or several as linux/amd64=PATH,linux/arm64=PATH; this program when empty." env:"SEEDCORE_WORKER_BINARY"`
 	CompatStatus bool          `help:"Answer failures with HTTP status 200, as the Python server did." env:"SEEDCORE_COMPAT_STATUS"`
 	TaskTimeout  time.Duration `help:"Longest time of a task." env:"SEEDCORE_TASK_TIMEOUT" default:"30s"`
 }

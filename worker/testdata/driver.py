@@ -1,8 +1,11 @@
 """A Python driver that uses Go actors. It writes one line of JSON a finding to a file; the Go test judges them."""
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -163,14 +166,83 @@ def conforms():
         found(f"conformance {name}", {"cases": cases, "burst": [wait() for wait in waiting]})
 
 
+LIMITS = {"RAY_max_direct_call_object_size": str((16 << 20) + 1024), "RAY_task_rpc_inlined_bytes_limit": str(64 << 20)}
+
+
+def subject(name, **options):
+    """An actor of the class Subject, whose OnExit says its name."""
+
+    class Subject:
+        def __init__(self, *args): ...
+        def size(self, *args): ...
+        def make(self, *args): ...
+        def once(self, *args): ...
+        def pid(self): ...
+        def add(self, *args): ...
+
+    defaults = dict(runtime_env=ENV, num_cpus=0, lifetime="detached", name=name)
+    return ray.remote(Subject).options(**{**defaults, **options}).remote(0)
+
+
+def grouped():
+    @ray.remote(concurrency_groups={"io": 2})
+    class Counter:
+        def hold(self): ...
+
+        @ray.method(concurrency_group="io")
+        def meet(self, *args): ...
+
+    a = Counter.options(runtime_env=ENV, num_cpus=0).remote()
+    held = a.hold.remote()
+    found("groups", get([a.meet.remote(2), a.meet.remote(2)]))
+    found("no group", outcome(lambda: get(a.meet.options(concurrency_group="none").remote(2))))
+    ray.cancel(held)
+
+
+def drained():
+    """An actor on a node of its own, which is drained and then ends, as a spot instance does."""
+    ray_program = os.path.join(os.path.dirname(sys.executable), "ray")
+    node = subprocess.Popen(
+        [ray_program, "start", f"--address={address}", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--resources", '{"second": 1}', "--block"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        a = subject("on-drained", resources={"second": 1})
+        get(a.add.remote(1), 60)
+        pid = get(a.pid.remote())
+        (info,) = [n for n in ray.nodes() if n["Alive"] and "second" in n["Resources"]]
+        gcs = ray._raylet.GcsClient(address=address)
+        reason = ray.core.generated.autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        gcs.drain_node(info["NodeID"], reason, "preempted", int((time.time() + 1) * 1000))
+        found("draining", get(a.add.remote(1)))  # goes on until the node ends
+        os.kill(parent(pid), signal.SIGTERM)
+        found("drained", until(lambda: not alive(pid)))
+        found("drained call", outcome(lambda: get(a.add.remote(1))))
+    finally:
+        node.terminate()
+        node.wait(30)
+
+
+def parent(pid):
+    return int(open(f"/proc/{pid}/status").read().split("PPid:")[1].split()[0])
+
+
 def main():
-    ray.init(address, namespace=namespace, log_to_driver=True)
+    if address.startswith("ray://"):
+        ray.init(address, namespace=namespace, log_to_driver=True, runtime_env={"env_vars": LIMITS})
+    else:
+        os.environ.update(LIMITS)
+        ray.init(address, namespace=namespace, log_to_driver=True)
     upload()
     a = create(5, name="kept", max_restarts=-1)
     get(a.__ray_ready__.remote())
     found("pid", get(a.pid.remote()))
     both_kinds_of_driver(a)
     conforms()
+    large = subject("large", lifetime=None)
+    found("large argument", get(large.size.remote(b"x" * 8_000_000)))
+    found("large result", len(get(large.make.remote(8_000_000))))
     if address.startswith("ray://"):
         return
 
@@ -181,8 +253,8 @@ def main():
     found("unsendable", outcome(lambda: get(a.unsendable.remote())))
     found("reference to a result", get(a.echo.remote(a.echo.remote("small"))))
     found("reference to an object", outcome(lambda: get(a.echo.remote(ray.put("small")))))
-    found("large value", outcome(lambda: get(a.echo.remote(b"x" * 200_000))))
-    found("large result", len(get(a.echo.remote("x" * 90_000))))
+    found("larger argument", outcome(lambda: get(large.size.remote(b"x" * 17_000_000))))
+    found("larger result", outcome(lambda: get(large.make.remote(17_000_000))))
     found("tuple", outcome(lambda: get(a.echo.remote((1, "two")))))
     found("stream", outcome(lambda: get(next(a.stream.remote()))))
     get([a.record.remote(i) for i in range(200)])
@@ -193,6 +265,7 @@ def main():
 
     wide = create(max_concurrency=4)
     found("rendezvous", get([wide.meet.remote(4) for _ in range(4)]))
+    grouped()
     held = wide.hold.remote()
     time.sleep(0.2)
     ray.cancel(held)
@@ -245,8 +318,25 @@ def main():
     del scoped
     found("out of scope", until(lambda: not alive(pid)))
 
+    directory = tempfile.mkdtemp()
+    retried = subject("retried", max_restarts=-1, max_task_retries=1)
+    found("max_task_retries", get(retried.once.remote(directory + "/a")))
+    single = subject("single", max_restarts=-1)
+    found("no retries", outcome(lambda: get(single.once.remote(directory + "/b"))))
+    shutil.rmtree(directory)
+
+    asked = {how: subject("on-" + how, lifetime=None if how == "scoped" else "detached") for how in ("sigterm", "terminated", "scoped")}
+    get([s.add.remote(1) for s in asked.values()])
+    for s in list_actors(address=f"http://{dashboard}"):
+        if s.name == "on-sigterm":
+            os.kill(s.pid, signal.SIGTERM)
+    asked.pop("terminated").__ray_terminate__.remote()
+    del s
+    asked.clear()
+    drained()
+
     found("memory", get(a.memory.remote()))
-    found("left", [get(a.pid.remote()), int(open(f"/proc/{get(a.pid.remote())}/status").read().split("PPid:")[1].split()[0])])
+    found("left", [get(a.pid.remote()), parent(get(a.pid.remote()))])
     time.sleep(1.5)  # for the log monitor
 
 

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+
+	"github.com/seedcore/seedcore/worker"
 )
 
 // subject is the same actor as the class Subject of internal/raytest/pymod/seedtest.py.
@@ -32,3 +36,38 @@ func (s *subject) Fail(_ context.Context, text string) error { return errors.New
 func (s *subject) Size(_ context.Context, value []byte) int { return len(value) }
 
 func (s *subject) Make(_ context.Context, size int) []byte { return bytes.Repeat([]byte("x"), size) }
+
+// Forward calls another actor of the same namespace.
+func (s *subject) Forward(ctx context.Context, name, method string, arg any) (any, error) {
+	return worker.FromContext(ctx).Call(ctx, name, method, arg)
+}
+
+// Later calls another actor without keeping this one.
+func (s *subject) Later(ctx context.Context, name, method string, arg any) worker.Async {
+	return func(ctx context.Context) (any, error) { return worker.FromContext(ctx).Call(ctx, name, method, arg) }
+}
+
+func (s *subject) Where(ctx context.Context) map[string]any {
+	r := worker.FromContext(ctx)
+	return map[string]any{
+		"class": r.Class, "actor": r.ActorID, "name": r.ActorName, "namespace": r.Namespace, "job": r.JobID, "version": r.RayVersion, "node": r.NodeID,
+	}
+}
+
+func (s *subject) Pid(context.Context) int { return os.Getpid() }
+
+// Once ends the process unless the file is there, which it makes.
+func (s *subject) Once(_ context.Context, file string) (string, error) {
+	if _, err := os.Stat(file); err == nil {
+		return "again", nil
+	}
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		return "", err
+	}
+	os.Exit(3)
+	return "", nil
+}
+
+func (s *subject) OnExit(ctx context.Context) {
+	fmt.Println("OnExit of", worker.FromContext(ctx).ActorName)
+}
