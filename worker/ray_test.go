@@ -57,7 +57,7 @@ type findings struct {
 
 func drive(t *testing.T, python, address, dashboard, uri, path, conformance string) findings {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 110*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	findingsPath := filepath.Join(t.TempDir(), "findings")
 	cmd := exec.CommandContext(ctx, python, "testdata/driver.py", address, dashboard, "worker-tests-"+address[:3], uri, path, findingsPath, conformance)
