@@ -344,7 +344,9 @@ func (s *Session) upload(ctx context.Context, p *Package) (uri string, err error
 func (s *Session) pin(ctx context.Context, uri string) error {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
-	ctx = metadata.AppendToOutgoingContext(ctx, "client_id", hex.EncodeToString(id))
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "client_id", hex.EncodeToString(id)))
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
 	_, err := s.rpc.PinRuntimeEnvURI(ctx, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(pinned / time.Second)}, grpc.WaitForReady(true))
 	if err != nil {
 		return fmt.Errorf("pin %s: %w", uri, err)
@@ -355,10 +357,7 @@ func (s *Session) pin(ctx context.Context, uri string) error {
 // Platform returns the platform of the node that the session's server runs on, such as "linux/amd64". That of a cluster of
 // several architectures is that of its head.
 func (s *Session) Platform(ctx context.Context) (string, error) {
-	call := func(f string) pickle.Call {
-		return pickle.Call{Func: pickle.Global{Module: "platform", Name: f}, Args: pickle.Tuple{}}
-	}
-	h, err := s.once(ctx, "platform", pickle.Tuple{call("system"), call("machine")})
+	h, err := s.once(ctx, "platform", pickle.Call{Func: pickle.Global{Module: "platform", Name: "platform"}, Args: pickle.Tuple{}})
 	if err != nil {
 		return "", err
 	}
@@ -366,13 +365,15 @@ func (s *Session) Platform(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	answer, ok := v.([]any)
-	if !ok || len(answer) != 2 {
+	text, ok := v.(string) // such as Linux-6.1.0-18-cloud-amd64-x86_64-with-glibc2.36
+	if !ok {
 		return "", &CallError{Target: "platform", Sent: SentYes, Err: fmt.Errorf("%w: %v", errBadAnswer, v)}
 	}
-	system, machine := strings.ToLower(fmt.Sprint(answer[0])), fmt.Sprint(answer[1])
-	if arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[machine]; arch != "" {
-		machine = arch
+	system, rest, _ := strings.Cut(text, "-")
+	for machine, arch := range map[string]string{"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"} {
+		if strings.Contains(rest, "-"+machine) {
+			return strings.ToLower(system) + "/" + arch, nil
+		}
 	}
-	return system + "/" + machine, nil
+	return strings.ToLower(system) + "/" + rest, nil
 }
