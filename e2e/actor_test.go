@@ -206,12 +206,28 @@ func TestKilledActorsComeBack(t *testing.T) {
 	}
 }
 
-// An actor that somebody removed for good is made anew.
+// An actor that somebody removed for good is made anew, also while another one does not come up.
 func TestRemovedActorsAreMadeAnew(t *testing.T) {
 	namespace := raytest.Namespace(t)
 	conn := connected(t, namespace)
-	org := running(t, conn, oneOrgan(), organism.Options{ReconcileInterval: time.Second})
 	session := clientOf(t, conn).Session()
+	class, err := session.GoClass(t.Context(), organism.AgentClass, []string{"ping"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stuck = "actuator_organ_1_agent_0" // there is no room for it
+	if _, err := session.CreateActor(t.Context(), class, ray.ActorOptions{Name: stuck, Detached: true, NumCPUs: 1e6}); err != nil {
+		t.Fatal(err)
+	}
+	config := oneOrgan()
+	config.Organs = append(config.Organs, organism.OrganConfig{ID: "actuator_organ_1", Type: "Actuator", AgentCount: 1})
+	org := started(t, conn, config, organism.Options{StartTimeout: 5 * time.Minute, ReconcileInterval: time.Second})
+	eventually(t, 2*time.Minute, "all but one are up", func() error {
+		if h := org.Health(); h.Created != 6 || h.OK || !strings.Contains(h.Problem, stuck) {
+			return errorf("%+v", h)
+		}
+		return nil
+	})
 	handle, err := session.GetActor(t.Context(), agentID, namespace)
 	if err != nil {
 		t.Fatal(err)
@@ -226,10 +242,11 @@ func TestRemovedActorsAreMadeAnew(t *testing.T) {
 		}
 		return err
 	})
-	if err := org.WaitReady(t.Context()); err != nil {
-		t.Error(err)
-	}
 	worksAgain(t, org, organID)
+	reports, err := org.Status(t.Context())
+	if err != nil || reports[1].Revision == "" || reports[1].RevisionAge > 30 {
+		t.Errorf("the lease of an organ is not renewed: %+v, %v", reports, err)
+	}
 }
 
 func TestServeRefusesABadConfiguration(t *testing.T) {

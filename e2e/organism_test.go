@@ -246,7 +246,7 @@ func TestATakenNameIsNotUsed(t *testing.T) {
 func TestTwoConfigurationsDoNotFight(t *testing.T) {
 	namespace := raytest.Namespace(t)
 	first, second := connected(t, namespace), connected(t, namespace)
-	opts := organism.Options{CallTimeout: 4 * time.Second, ReconcileInterval: 500 * time.Millisecond, Binary: raytest.Binary(t)}
+	opts := organism.Options{CallTimeout: 3 * time.Second, ReconcileInterval: 500 * time.Millisecond, Binary: raytest.Binary(t)}
 	a, err := organism.New(first, oneOrgan(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func TestTwoConfigurationsDoNotFight(t *testing.T) {
 
 	stopFirst()
 	loop.Wait()
-	eventually(t, 60*time.Second, "the second configuration counts", func() error {
+	eventually(t, 90*time.Second, "the second configuration counts", func() error {
 		if h := b.Health(); len(h.Conflicts) > 0 || len(agents()) != 2 {
 			return errorf("%+v", h)
 		}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seedcore/seedcore/ray"
-	"github.com/seedcore/seedcore/worker"
 )
 
 // actorCPUs is what an actor of the organism asks of a node.
@@ -91,7 +90,13 @@ type keeper struct {
 	log       *slog.Logger
 	lost      func(error) // told at once of known actors that do not run; nil: nobody is
 
-	mu               sync.Mutex // guards what follows
+	slots chan struct{}  // a token for each start
+	tries sync.WaitGroup // what brings actors up behind reconcile
+
+	mu               sync.Mutex          // guards what follows
+	attempts         map[string]*attempt // of the actors that are not up, by name
+	underWay         int                 // attempts that run
+	ended            chan struct{}       // closed and replaced when one does not run any more
 	created, adopted int
 	made             map[string]string // ids of the actors that this keeper created, by name
 	seen             map[string]string // ids of the actors that were brought up or adopted on this session, by name
@@ -103,6 +108,7 @@ type keeper struct {
 func (o *Organism) newKeeper(client *ray.Client, epoch uint64) *keeper {
 	k := &keeper{
 		organism: o, opened: client, namespace: o.conn.Info().Namespace, epoch: epoch, log: o.log,
+		slots: make(chan struct{}, startsAtOnce), attempts: map[string]*attempt{}, ended: make(chan struct{}),
 		made: map[string]string{}, seen: map[string]string{}, outdated: map[string]bool{}, conflicts: map[string]string{}, classes: map[string]*ray.ActorClass{},
 	}
 	return k
@@ -146,19 +152,45 @@ func (k *keeper) report() Health {
 	}
 }
 
-// reconcile brings up what does not run, the singletons first, and sees to it that each organ knows its agents. It
-// returns every problem that it found: one actor that does not come up holds up nothing but itself.
+// reconcile begins to bring up what does not run, the singletons first, and sees to it that each organ knows its agents.
+// It returns every problem that it found. For actors that do not come up it does not wait longer than for an answer, so
+// that the others are looked at again, and the leases renewed.
 func (k *keeper) reconcile(ctx context.Context) error {
 	running, err := k.running(ctx)
 	if err != nil {
 		return err
 	}
+	specs := append(singletons(), k.organism.config.specs()...)
+	up, lost := k.look(ctx, specs, running)
+	if lost && k.lost != nil && ctx.Err() == nil {
+		k.lost(joined(k.missing(specs)))
+	}
+	patience := time.Now().Add(k.organism.opts.CallTimeout)
+	for i, spec := range specs {
+		if i == len(singletons()) {
+			k.settle(ctx, time.Until(patience))
+		}
+		if !up[i] {
+			k.bringUp(ctx, spec)
+		}
+	}
+	k.settle(ctx, time.Until(patience))
 	organs := k.organism.config.Organs
-	return errors.Join(
-		k.keep(ctx, singletons(), running),
-		k.keep(ctx, k.organism.config.specs(), running),
-		each(len(organs), startsAtOnce, func(i int) error { return k.register(ctx, organs[i]) }),
-	)
+	err = each(len(organs), asksAtOnce, func(i int) error {
+		if _, ours := k.knows(organs[i].ID); !ours {
+			return nil // it is being brought up
+		}
+		return k.register(ctx, organs[i])
+	})
+	return errors.Join(joined(k.missing(specs)), err)
+}
+
+// joined makes an error of what is missing; nil: nothing is.
+func joined(lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(listed(lines), "; "))
 }
 
 // running returns the ids of the namespace's actors that are ALIVE, by name. Without a GCS to ask it is nil, and every
@@ -181,44 +213,39 @@ func (k *keeper) running(ctx context.Context) (map[string]string, error) {
 	return running, nil
 }
 
-// keep brings up those of the actors that do not run, or that this keeper has not met yet. What it has met and does not
-// find is told before it is waited for.
-func (k *keeper) keep(ctx context.Context, specs []actorSpec, running map[string]string) error {
-	missing := make([]bool, len(specs))
-	var mu sync.Mutex // guards lost
-	var lost []string
-	err := each(len(specs), asksAtOnce, func(i int) error {
+// look finds out which of the actors run and were met, and tells whether one that was met does not run.
+func (k *keeper) look(ctx context.Context, specs []actorSpec, running map[string]string) (up []bool, lost bool) {
+	up = make([]bool, len(specs))
+	_ = each(len(specs), asksAtOnce, func(i int) error { // what it finds is no error
 		name := specs[i].name
 		k.mu.Lock()
 		id, known := k.seen[name]
 		k.mu.Unlock()
-		up := known && running[name] == id
+		up[i] = known && running[name] == id
 		if known && running == nil {
 			_, err := k.ping(ctx, specs[i], k.organism.opts.CallTimeout)
-			up = err == nil
+			up[i] = err == nil
 		}
-		if missing[i] = !up; known && !up {
-			text := k.whereabouts(ctx, name)
-			mu.Lock()
-			defer mu.Unlock()
-			lost = append(lost, text)
+		text := ""
+		if known && !up[i] {
+			text = k.whereabouts(ctx, name)
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		a := k.attempts[name]
+		switch {
+		case up[i] && a != nil && !a.running:
+			delete(k.attempts, name) // it came back by itself
+		case text != "" && a == nil:
+			k.attempts[name] = &attempt{lost: text}
+			lost = true
+		case text != "":
+			a.lost = text
+			lost = true
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	if len(lost) > 0 && k.lost != nil && ctx.Err() == nil {
-		slices.Sort(lost)
-		k.lost(errors.New(strings.Join(listed(lost), "; ")))
-	}
-	var wanted []actorSpec
-	for i, spec := range specs {
-		if missing[i] {
-			wanted = append(wanted, spec)
-		}
-	}
-	return each(len(wanted), startsAtOnce, func(i int) error { return k.ensure(ctx, wanted[i]) })
+	return up, lost
 }
 
 // whereabouts says in words what has become of an actor that does not run as it did.
@@ -236,195 +263,13 @@ func (k *keeper) whereabouts(ctx context.Context, name string) string {
 	return fmt.Sprintf("actor %s is %s after %d restarts", name, info.State, info.Restarts)
 }
 
-// ensure makes an actor run: it adopts the one of that name or creates it, and waits for its answer.
-func (k *keeper) ensure(ctx context.Context, spec actorSpec) error {
-	id, err := k.obtain(ctx, spec)
-	if err == nil {
-		var answer Pong
-		if answer, err = k.firstAnswer(ctx, spec); err == nil {
-			k.met(spec, id, answer)
-			return nil
-		}
-		if !errors.Is(err, ErrNameTaken) && ctx.Err() == nil {
-			return fmt.Errorf("actor %s does not answer: %w%s", spec.name, err, k.diagnose(ctx, id))
-		}
-	}
-	if errors.Is(err, ErrNameTaken) {
-		k.organism.meet(spec.name, err)
-	}
-	return fmt.Errorf("actor %s: %w", spec.name, err)
-}
-
-// firstAnswer waits until an actor answers. Its process may have just gone away: then it is asked again.
-func (k *keeper) firstAnswer(ctx context.Context, spec actorSpec) (Pong, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.StartTimeout)
-	defer cancel()
-	for {
-		answer, err := k.ping(ctx, spec, k.organism.opts.StartTimeout)
-		if !errors.Is(err, ray.ErrActorUnavailable) || ctx.Err() != nil {
-			return answer, err
-		}
-		rest(ctx, pingAgain)
-	}
-}
-
-// pingAgain is the pause before an actor whose process went away is asked again.
-const pingAgain = 200 * time.Millisecond
-
-// obtain returns the id of the actor of that name, and creates it if there is none.
-func (k *keeper) obtain(ctx context.Context, spec actorSpec) (id string, err error) {
-	id, err = k.find(ctx, spec)
-	if !errors.Is(err, ray.ErrActorNotFound) && !errors.Is(err, ray.ErrActorDied) {
-		return id, err
-	}
-	id, err = k.create(ctx, spec)
-	if errors.Is(err, ray.ErrActorExists) {
-		return k.find(ctx, spec) // somebody else was faster
-	}
-	if err == nil {
-		k.mu.Lock()
-		k.made[spec.name] = id // also if its first answer comes in a later round
-		k.mu.Unlock()
-	}
-	return id, err
-}
-
-// find returns the id of a running actor of that name, which must be of the class: a name that something else took is
-// not ours to use. Without a GCS the class shows in the actor's answer alone.
-func (k *keeper) find(ctx context.Context, spec actorSpec) (id string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
-	defer cancel()
-	gcs := k.client().GCS()
-	if gcs == nil {
-		handle, err := k.client().Session().GetActor(ctx, spec.name, k.namespace)
-		if err != nil {
-			return "", err
-		}
-		defer handle.Release()
-		return handle.ID(), nil
-	}
-	info, err := gcs.NamedActor(ctx, k.namespace, spec.name)
-	switch {
-	case err != nil:
-		return "", err
-	case info.State == ray.ActorDead:
-		return "", ray.ErrActorDied
-	case info.Class != spec.class:
-		return "", k.taken(spec, "a "+info.Class)
-	}
-	return info.ID, nil
-}
-
-func (k *keeper) taken(spec actorSpec, by string) error {
-	return fmt.Errorf("%w: %s in namespace %s is %s, not a %s", ErrNameTaken, spec.name, k.namespace, by, spec.class)
-}
-
-// ping asks an actor for its answer, which must be one of its class.
-func (k *keeper) ping(ctx context.Context, spec actorSpec, timeout time.Duration) (Pong, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	v, err := k.client().Call(ctx, k.namespace, spec.name, "ping")
-	if errors.Is(err, ray.ErrNoSuchMethod) {
-		return Pong{}, fmt.Errorf("%w: %w", k.taken(spec, "an actor without ping"), err)
-	}
-	if err != nil {
-		return Pong{}, err
-	}
-	answer, ok := newPong(v)
-	if !ok {
-		return Pong{}, k.taken(spec, fmt.Sprintf("an actor that answers ping with %.200s", fmt.Sprint(v)))
-	}
-	if answer.Class != spec.class {
-		return Pong{}, k.taken(spec, "a "+answer.Class)
-	}
-	return answer, nil
-}
-
-// met records an actor that answered.
-func (k *keeper) met(spec actorSpec, id string, answer Pong) {
-	// What cannot be compared is not called outdated: that the program is unusable shows when an actor has to be made.
-	outdated := answer.Spec != spec.hash
-	if programs, err := k.organism.packaged(); err == nil && !slices.ContainsFunc(programs, func(p *ray.Package) bool { return answer.Program == p.URI() }) {
-		outdated = true
-	}
-	k.mu.Lock()
-	_, back := k.seen[spec.name]
-	switch {
-	case back: // it was counted before
-	case k.made[spec.name] == id:
-		k.created++
-	default:
-		k.adopted++
-	}
-	k.seen[spec.name] = id
-	if outdated {
-		k.outdated[spec.name] = true
-	} else {
-		delete(k.outdated, spec.name)
-	}
-	k.mu.Unlock()
-	k.organism.meet(spec.name, nil)
-}
-
-// create asks Ray for the actor. The binary is uploaded first if the cluster does not have it, each time: Ray drops a
-// package when the last actor that names it ends. ray.ErrActorExists says that the name was taken meanwhile.
-func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err error) {
-	class, err := k.class(ctx, spec.class)
-	if err != nil {
-		return "", err
-	}
-	uri, err := k.organism.upload(ctx, k.client().Session())
-	if err != nil {
-		return "", fmt.Errorf("upload the worker binary: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.StartTimeout)
-	defer cancel()
-	cpus := actorCPUs
-	if k.organism.opts.NoCPU {
-		cpus = 0
-	}
-	handle, err := k.client().Session().CreateActor(ctx, class, ray.ActorOptions{
-		Name:        spec.name,
-		Namespace:   k.namespace,
-		Detached:    true,
-		MaxRestarts: maxRestartsForEver,
-		NumCPUs:     cpus,
-		RuntimeEnv:  ray.GoRuntimeEnv(uri),
-	}, spec.args...)
-	if err != nil {
-		return "", err
-	}
-	defer handle.Release() // it is detached, and known by its name from here on
-	k.log.Info("actor created", "name", spec.name, "class", spec.class, "actor_id", handle.ID())
-	return handle.ID(), nil
-}
-
-func (k *keeper) class(ctx context.Context, name string) (*ray.ActorClass, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock() // held over the round trip: one upload of a class a session
-	if class := k.classes[name]; class != nil {
-		return class, nil
-	}
-	for _, c := range worker.Classes() {
-		if c.Name != name {
-			continue
-		}
-		groups := make([]ray.ConcurrencyGroup, len(c.Groups))
-		for i, g := range c.Groups {
-			groups[i] = ray.ConcurrencyGroup(g)
-		}
-		class, err := k.client().Session().GoClass(ctx, c.Name, c.Methods, groups...)
-		if err != nil {
-			return nil, err
-		}
-		k.classes[name] = class
-		return class, nil
-	}
-	return nil, fmt.Errorf("organism: class %s is not registered in this binary: RegisterActors was not called", name)
-}
-
-// leaseRounds is how many rounds a server may miss before another one's configuration may take over an organ.
-const leaseRounds = 4
+// A round has at most roundCalls answers to wait for one after the other: the list, a ping, the whereabouts, what is being
+// brought up, the configuration. leaseRounds is how many rounds a server may take until another one's configuration may
+// take over an organ.
+const (
+	roundCalls  = 5
+	leaseRounds = 2
+)
 
 // register makes an organ's list of agents the configured one, unless another server with another configuration keeps
 // it: then that is noted, and the list stays as it is.
@@ -433,7 +278,7 @@ func (k *keeper) register(ctx context.Context, organ OrganConfig) error {
 	defer cancel()
 	want := organ.agentIDs()
 	revision := hash(organ.ID, organ.Type, want)
-	lease := min(leaseRounds*max(k.organism.opts.ReconcileInterval, k.organism.opts.CallTimeout), MaxLease)
+	lease := min(leaseRounds*(k.organism.opts.ReconcileInterval+roundCalls*k.organism.opts.CallTimeout), MaxLease)
 	v, err := k.client().Call(ctx, k.namespace, organ.ID, "configure", revision, want, lease.Seconds())
 	if err != nil {
 		return fmt.Errorf("organ %s does not take its configuration: %w", organ.ID, err)

@@ -166,12 +166,8 @@ func (o *Organism) Bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k := o.newKeeper(client, 0)
-	running, err := k.running(ctx)
-	if err != nil {
-		return err
-	}
-	return k.keep(ctx, singletons(), running)
+	k, specs := o.newKeeper(client, 0), singletons()
+	return each(len(specs), startsAtOnce, func(i int) error { return k.ensure(ctx, specs[i]) })
 }
 
 // Singletons returns the names of the actors that exist once in a namespace.
@@ -199,6 +195,8 @@ func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint6
 	k := o.newKeeper(client, epoch)
 	k.log = o.log.With("epoch", epoch)
 	k.lost = func(err error) { o.observe(k, err) }
+	defer k.tries.Wait()
+	defer cancel(nil)
 	o.enter(client.Session().ID(), k.cluster()) // before anything asks what was met
 	p := newProber(k)
 	helpers.Go(func() { p.run(ctx) })
@@ -212,11 +210,13 @@ func (o *Organism) serve(parent context.Context, client *ray.Client, epoch uint6
 		o.observe(k, err)
 		next := o.opts.ReconcileInterval
 		if err != nil {
-			next, delay = delay, min(2*delay, slowestRetry)
+			next, delay = min(delay, next), min(2*delay, slowestRetry)
 		} else {
 			delay = firstRetry
 		}
-		rest(ctx, next)
+		if !k.settle(ctx, next) { // what comes up is seen at once
+			rest(ctx, next)
+		}
 	}
 	if parent.Err() == nil {
 		o.observe(k, fmt.Errorf("the session ended: %w", context.Cause(ctx)))
