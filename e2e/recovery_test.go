@@ -18,7 +18,7 @@ import (
 
 // (l) The head is killed and started again while the server runs: it notices, says why, and heals by itself.
 func TestStrictL_HeadIsKilledAndStartedAgain(t *testing.T) {
-	t.Parallel() // a cluster of its own, and mostly waiting
+	t.Parallel() // mostly waiting
 	head := raytest.NewHead(t, rayhead.Config{})
 	ports, namespace := head.Ports(), raytest.Namespace(t)
 	p := start(t, environment(head.ClientAddress(), namespace), "serve")
@@ -70,7 +70,7 @@ func wantNoDuplicates(t *testing.T, conn *connector.Connector) {
 
 // (m) A server that starts again adopts what runs, also after a kill -9.
 func TestStrictM_SecondStartAdopts(t *testing.T) {
-	t.Parallel() // a cluster of its own, and mostly waiting
+	t.Parallel() // mostly waiting
 	head := raytest.NewHead(t, rayhead.Config{})
 	namespace := raytest.Namespace(t)
 	env := environment(head.ClientAddress(), namespace)
@@ -103,7 +103,8 @@ func TestStrictM_SecondStartAdopts(t *testing.T) {
 
 // up starts Ray, serves, and leaves nothing behind.
 func TestUpServesAndLeavesNothingBehind(t *testing.T) {
-	t.Parallel() // a cluster of its own, and mostly waiting
+	t.Parallel() // mostly waiting
+	raytest.OnlyHead(t)
 	marker := "SEEDCORE_TEST_MARK=" + raytest.Namespace(t)
 	p := start(t, []string{marker, "SEEDCORE_PYTHON=" + raytest.VenvPython(t)}, "up")
 	p.ready(3 * time.Minute)

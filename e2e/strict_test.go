@@ -322,7 +322,7 @@ func TestStrictJ_OrderOfStart(t *testing.T) {
 
 // (k) A server that starts before Ray does not mind.
 func TestStrictK_HeadAppearsLater(t *testing.T) {
-	t.Parallel() // a cluster of its own, and mostly waiting
+	t.Parallel() // mostly waiting
 	head := raytest.NewHead(t, rayhead.Config{})
 	ports := head.Ports()
 	address, namespace := head.ClientAddress(), raytest.Namespace(t)

@@ -123,9 +123,10 @@ func Head(t testing.TB) *rayhead.Head {
 
 // NewHead starts a head of the test's own, which the test may stop or kill; what is left of it at the end of the test
 // is killed. Fields of cfg that are zero are set as for the shared head. To bring a killed head back at the same
-// addresses, pass its Ports.
+// addresses, pass its Ports. It waits for other tests that have one: see OnlyHead.
 func NewHead(t testing.TB, cfg rayhead.Config) *rayhead.Head {
 	t.Helper()
+	OnlyHead(t)
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	cfg, err := complete(cfg)
@@ -138,6 +139,45 @@ func NewHead(t testing.TB, cfg rayhead.Config) *rayhead.Head {
 	}
 	t.Cleanup(head.Kill)
 	return head
+}
+
+// only is held by the test that has a head of its own.
+var only = struct {
+	turn chan struct{}
+	mu   sync.Mutex // guards test
+	test testing.TB // whose turn it is, or nil
+}{turn: make(chan struct{}, 1)}
+
+// OnlyHead waits until no other test of this binary has a head of its own, and keeps others waiting until the end of
+// this test. Call it before a head is started by other means than NewHead; a test may call it again.
+//
+// Two heads that have just started must not open sessions at the same moment in one network: each looks for a free port
+// for the session's process, from 23000 on, and the processes bind it with SO_REUSEPORT, so that both get it and either
+// one answers for the other. (Ray's proxier.py, _get_unused_port.) The shared head is past the first ports by then.
+func OnlyHead(t testing.TB) {
+	t.Helper()
+	only.mu.Lock()
+	mine := only.test == t
+	only.mu.Unlock()
+	if mine {
+		return
+	}
+	select {
+	case only.turn <- struct{}{}:
+	case <-t.Context().Done():
+		t.Fatal("raytest: the test ended while it waited for its turn to have a head")
+	}
+	setHolder(t)
+	t.Cleanup(func() {
+		setHolder(nil)
+		<-only.turn
+	})
+}
+
+func setHolder(t testing.TB) {
+	only.mu.Lock()
+	defer only.mu.Unlock()
+	only.test = t
 }
 
 // complete sets what every head of a test has.
