@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/wire/oracle"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
@@ -54,16 +55,15 @@ var byHand = map[string]string{
 }
 
 func TestUnmarshalReadsByHand(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.Start(t)
 	for name, data := range byHand {
 		t.Run(name, func(t *testing.T) {
-			o.t = t
 			v, err := pickle.Unmarshal([]byte(data), pickle.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			var answer struct{ Canon any }
-			o.ask(map[string]any{
+			o.Ask(t, map[string]any{
 				"ask": "load", "pickle": base64.StdEncoding.EncodeToString([]byte(data)), "sloppy": true,
 			}, &answer)
 			got, want := asJSON(canon(v)), asJSON(answer.Canon)
@@ -73,7 +73,7 @@ func TestUnmarshalReadsByHand(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got = o.load(again, false)
+				got = load(t, o, again, false)
 			}
 			if got != want {
 				t.Errorf("read %s\nwant %s", got, want)

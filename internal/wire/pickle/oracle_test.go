@@ -1,87 +1,26 @@
 package pickle_test
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/wire/oracle"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
-// oracle is a CPython process that answers questions about pickles (testdata/oracle.py).
-type oracle struct {
-	t       testing.TB
-	in      *json.Encoder
-	answers *bufio.Reader
-}
-
-// newOracle starts the Python of the module's virtual environment; a test that needs it fails without it.
-func newOracle(t testing.TB) *oracle {
-	t.Helper()
-	python, err := filepath.Abs("../../../.venv/bin/python")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(python); err != nil {
-		t.Fatalf("the differential tests need a virtual environment with Ray at the module's root: %v", err)
-	}
-	cmd := exec.Command(python, "testdata/oracle.py")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close() // ends its loop
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("oracle: %v", err)
-		}
-	})
-	return &oracle{t: t, in: json.NewEncoder(stdin), answers: bufio.NewReader(stdout)}
-}
-
-// ask sends a question and reads the answer into answer.
-func (o *oracle) ask(question map[string]any, answer any) {
-	o.t.Helper()
-	if err := o.in.Encode(question); err != nil {
-		o.t.Fatalf("oracle: %v", err)
-	}
-	line, err := o.answers.ReadBytes('\n')
-	if err != nil {
-		o.t.Fatalf("oracle: %v", err)
-	}
-	var failed struct{ Failure string }
-	if err := json.Unmarshal(line, &failed); err != nil || failed.Failure != "" {
-		o.t.Fatalf("oracle: %v: %v%s", question["ask"], err, failed.Failure)
-	}
-	if err := json.Unmarshal(line, answer); err != nil {
-		o.t.Fatalf("oracle: %v in %.200s", err, line)
-	}
-}
-
 // load returns what CPython reads from data, in canonical form.
-func (o *oracle) load(data []byte, python2 bool) string {
-	o.t.Helper()
+func load(t testing.TB, o *oracle.Oracle, data []byte, python2 bool) string {
+	t.Helper()
 	var answer struct{ Canon json.RawMessage }
-	o.ask(map[string]any{"ask": "load", "pickle": base64.StdEncoding.EncodeToString(data), "python2": python2}, &answer)
-	return compact(o.t, answer.Canon)
+	o.Ask(t, map[string]any{"ask": "load", "pickle": base64.StdEncoding.EncodeToString(data), "python2": python2}, &answer)
+	return compact(t, answer.Canon)
 }
 
 func compact(t testing.TB, raw json.RawMessage) string {

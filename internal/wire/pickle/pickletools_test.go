@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/wire/oracle"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
@@ -24,14 +25,14 @@ func accepts(data []byte) bool {
 }
 
 // verdicts asks pickletools about pickles.
-func (o *oracle) verdicts(pickles ...[]byte) []string {
-	o.t.Helper()
+func verdicts(t testing.TB, o *oracle.Oracle, pickles ...[]byte) []string {
+	t.Helper()
 	var encoded []string
 	for _, data := range pickles {
 		encoded = append(encoded, base64.StdEncoding.EncodeToString(data))
 	}
 	var answer struct{ Verdicts []string }
-	o.ask(map[string]any{"ask": "well-formed", "pickles": encoded}, &answer)
+	o.Ask(t, map[string]any{"ask": "well-formed", "pickles": encoded}, &answer)
 	return answer.Verdicts
 }
 
@@ -55,12 +56,13 @@ func ownSeeds() [][]byte {
 }
 
 // pythonSeeds are pickles that CPython wrote, in all protocols.
-func pythonSeeds(o *oracle) [][]byte {
+func pythonSeeds(t testing.TB, o *oracle.Oracle) [][]byte {
+	t.Helper()
 	var seeds [][]byte
 	var answer struct {
 		Values []struct{ Name, Pickle string }
 	}
-	o.ask(map[string]any{"ask": "values"}, &answer)
+	o.Ask(t, map[string]any{"ask": "values"}, &answer)
 	for _, v := range answer.Values {
 		if data, err := base64.StdEncoding.DecodeString(v.Pickle); err == nil && len(data) < 300 && strings.HasSuffix(v.Name, "/c") {
 			seeds = append(seeds, data)
@@ -71,8 +73,8 @@ func pythonSeeds(o *oracle) [][]byte {
 
 // What Unmarshal accepts, pickletools finds well formed: tried with pickles that were damaged a little.
 func TestUnmarshalAcceptsOnlyWhatPickletoolsDoes(t *testing.T) {
-	o := newOracle(t)
-	seeds := append(ownSeeds(), pythonSeeds(o)...)
+	o := oracle.Start(t)
+	seeds := append(ownSeeds(), pythonSeeds(t, o)...)
 	random := rand.New(rand.NewPCG(2026, 11))
 	var accepted [][]byte
 	tried := 0
@@ -88,7 +90,7 @@ func TestUnmarshalAcceptsOnlyWhatPickletoolsDoes(t *testing.T) {
 	if len(accepted) < tried/50 || len(accepted) > tried*9/10 {
 		t.Errorf("%d of %d were accepted: the damage tests nothing", len(accepted), tried)
 	}
-	for i, verdict := range o.verdicts(accepted...) {
+	for i, verdict := range verdicts(t, o, accepted...) {
 		if verdict != "" && !tolerated(verdict) {
 			t.Errorf("%q was accepted; pickletools: %s", accepted[i], verdict)
 		}
@@ -124,7 +126,7 @@ func damage(random *rand.Rand, seed []byte, others [][]byte) []byte {
 
 // FuzzWellFormed is the same for what the fuzzer finds. Its corpus is of pickles that CPython wrote.
 func FuzzWellFormed(f *testing.F) {
-	o := newOracle(f)
+	o := oracle.Start(f)
 	for _, seed := range ownSeeds() {
 		f.Add(seed)
 	}
@@ -132,8 +134,7 @@ func FuzzWellFormed(f *testing.F) {
 		if !accepts(data) {
 			return
 		}
-		o.t = t
-		if verdict := o.verdicts(data)[0]; verdict != "" && !tolerated(verdict) {
+		if verdict := verdicts(t, o, data)[0]; verdict != "" && !tolerated(verdict) {
 			t.Fatalf("%q was accepted; pickletools: %s", data, verdict)
 		}
 	})

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/wire/oracle"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
 // What CPython writes, in every protocol and by each of its picklers, reads as the parts that CPython put in, and what
 // Marshal makes of it reads in CPython as the value that was there at first.
 func TestUnmarshalReadsWhatCPythonWrites(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.Start(t)
 	var answer struct {
 		Values []struct {
 			Name          string
@@ -24,13 +25,12 @@ func TestUnmarshalReadsWhatCPythonWrites(t *testing.T) {
 			Canon, Canon5 json.RawMessage
 		}
 	}
-	o.ask(map[string]any{"ask": "values"}, &answer)
+	o.Ask(t, map[string]any{"ask": "values"}, &answer)
 	if len(answer.Values) < 1000 {
 		t.Fatalf("only %d pickles", len(answer.Values))
 	}
 	for _, v := range answer.Values {
 		t.Run(v.Name, func(t *testing.T) {
-			o.t = t
 			got, err := pickle.Unmarshal(base64Bytes(t, v.Pickle), pickle.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -45,7 +45,7 @@ func TestUnmarshalReadsWhatCPythonWrites(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := o.load(again, v.Protocol < 3), compact(t, v.Canon5); got != want {
+			if got, want := load(t, o, again, v.Protocol < 3), compact(t, v.Canon5); got != want {
 				t.Errorf("CPython reads %s\nwant %s", clip(got), clip(want))
 			}
 		})
@@ -123,15 +123,14 @@ var written = map[string]struct{ value, reads any }{
 }
 
 func TestMarshalWritesWhatCPythonReads(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.Start(t)
 	for name, c := range written {
 		t.Run(name, func(t *testing.T) {
-			o.t = t
 			data, err := pickle.Marshal(c.value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := o.load(data, false), asJSON(canon(c.reads)); got != want {
+			if got, want := load(t, o, data, false), asJSON(canon(c.reads)); got != want {
 				t.Errorf("CPython reads %s\nwant %s", clip(got), clip(want))
 			}
 		})
@@ -139,14 +138,14 @@ func TestMarshalWritesWhatCPythonReads(t *testing.T) {
 }
 
 func TestSharedIsOneObjectInPython(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.Start(t)
 	same := func(v any) bool {
 		data, err := pickle.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var answer struct{ Same bool }
-		o.ask(map[string]any{"ask": "sharing", "pickle": base64.StdEncoding.EncodeToString(data)}, &answer)
+		o.Ask(t, map[string]any{"ask": "sharing", "pickle": base64.StdEncoding.EncodeToString(data)}, &answer)
 		return answer.Same
 	}
 	s := &pickle.Shared{Value: map[string]any{"a": 1}}
@@ -191,8 +190,8 @@ func TestSharedCarriesANamespaceThroughExec(t *testing.T) {
 		Module, Name string
 		Answer       int
 	}
-	o := newOracle(t)
-	o.ask(map[string]any{"ask": "evaluate", "pickle": base64.StdEncoding.EncodeToString(data)}, &answer)
+	o := oracle.Start(t)
+	o.Ask(t, map[string]any{"ask": "evaluate", "pickle": base64.StdEncoding.EncodeToString(data)}, &answer)
 	if answer.Module != "seedcore_go" || answer.Name != "Agent" || answer.Answer != 42 {
 		t.Errorf("got %+v", answer)
 	}
@@ -200,9 +199,9 @@ func TestSharedCarriesANamespaceThroughExec(t *testing.T) {
 
 // CPython can write values that hold themselves. They can be read, and Marshal does not run forever on them.
 func TestCyclesEnd(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.Start(t)
 	var answer map[string]string
-	o.ask(map[string]any{"ask": "cycles"}, &answer)
+	o.Ask(t, map[string]any{"ask": "cycles"}, &answer)
 	if len(answer) != 30 {
 		t.Fatalf("%d pickles", len(answer))
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/wire/oracle"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
 
@@ -18,9 +19,9 @@ func stub(kind, client string, id []byte) pickle.Persistent {
 
 // Ray's own pickles: errors, classes by value, and the ids of refs.
 func TestRay(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.Start(t)
 	var answer map[string]string
-	o.ask(map[string]any{"ask": "ray"}, &answer)
+	o.Ask(t, map[string]any{"ask": "ray"}, &answer)
 	read := func(t *testing.T, name string, opts pickle.Options) any {
 		t.Helper()
 		data := base64Bytes(t, answer[name])
@@ -43,12 +44,11 @@ func TestRay(t *testing.T) {
 	}
 	load := func(t *testing.T, v any, into any) {
 		t.Helper()
-		o.t = t
 		data, err := pickle.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.ask(map[string]any{"ask": "ray-load", "pickle": base64.StdEncoding.EncodeToString(data)}, into)
+		o.Ask(t, map[string]any{"ask": "ray-load", "pickle": base64.StdEncoding.EncodeToString(data)}, into)
 	}
 
 	t.Run("RayTaskError", func(t *testing.T) {

@@ -1,81 +1,20 @@
 package pyvalue_test
 
 import (
-	"bufio"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/wire/oracle"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 	"github.com/seedcore/seedcore/internal/wire/pyvalue"
 	"github.com/seedcore/seedcore/ray/python"
 )
-
-// oracle is a CPython process that answers questions about values (testdata/oracle.py).
-type oracle struct {
-	t       *testing.T
-	in      *json.Encoder
-	answers *bufio.Reader
-}
-
-func newOracle(t *testing.T) *oracle {
-	t.Helper()
-	venv, err := filepath.Abs("../../../.venv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	numpy := filepath.Join(venv, "for-tests")
-	if _, err := os.Stat(filepath.Join(numpy, "numpy")); err != nil {
-		t.Fatalf("run scripts/setup.sh --tests first: %v", err)
-	}
-	cmd := exec.Command(filepath.Join(venv, "bin", "python"), "testdata/oracle.py", numpy)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close() // ends its loop
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("oracle: %v", err)
-		}
-	})
-	return &oracle{t: t, in: json.NewEncoder(stdin), answers: bufio.NewReader(stdout)}
-}
-
-func (o *oracle) ask(question map[string]any, answer any) {
-	o.t.Helper()
-	if err := o.in.Encode(question); err != nil {
-		o.t.Fatalf("oracle: %v", err)
-	}
-	line, err := o.answers.ReadBytes('\n')
-	if err != nil {
-		o.t.Fatalf("oracle: %v", err)
-	}
-	var failed struct{ Failure string }
-	if err := json.Unmarshal(line, &failed); err != nil || failed.Failure != "" {
-		o.t.Fatalf("oracle: %v: %v%s", question["ask"], err, failed.Failure)
-	}
-	if err := json.Unmarshal(line, answer); err != nil {
-		o.t.Fatalf("oracle: %v in %.200s", err, line)
-	}
-}
 
 // wrong is how the oracle names what it did not find equal.
 type wrong struct{ Wrong [][2]any }
@@ -318,14 +257,14 @@ func ptr[T any](v T) *T { return &v }
 
 // Every value of the table reads the same from each protocol, and what Go writes is the same value in Python.
 func TestValuesOfTheTable(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.StartWithNumPy(t)
 	table := pairs(t)
 	var expressions []string
 	for _, p := range table {
 		expressions = append(expressions, p.python)
 	}
 	var answer struct{ Pickles [][]string }
-	o.ask(map[string]any{"ask": "write", "expressions": expressions}, &answer)
+	o.Ask(t, map[string]any{"ask": "write", "expressions": expressions}, &answer)
 	var back, written []string
 	for i, p := range table {
 		for j, encoded := range answer.Pickles[i] {
@@ -366,7 +305,7 @@ func TestValuesOfTheTable(t *testing.T) {
 		back, written = append(back, p.back), append(written, encoded)
 	}
 	var w wrong
-	o.ask(map[string]any{"ask": "read", "expressions": back, "pickles": written}, &w)
+	o.Ask(t, map[string]any{"ask": "read", "expressions": back, "pickles": written}, &w)
 	for _, x := range w.Wrong {
 		t.Errorf("%v: Python reads %v", back[int(x[0].(float64))], x[1])
 	}
@@ -375,10 +314,10 @@ func TestValuesOfTheTable(t *testing.T) {
 // Values that Python made up read the same from each protocol, and come back to Python as they were, as far as Go tells
 // them apart.
 func TestValuesMadeUpByPython(t *testing.T) {
-	o := newOracle(t)
+	o := oracle.StartWithNumPy(t)
 	const count = 800
 	var answer struct{ Pickles [][]string }
-	o.ask(map[string]any{"ask": "invent", "seed": 20261124, "count": count}, &answer)
+	o.Ask(t, map[string]any{"ask": "invent", "seed": 20261124, "count": count}, &answer)
 	if len(answer.Pickles) != count {
 		t.Fatalf("%d values", len(answer.Pickles))
 	}
@@ -398,7 +337,7 @@ func TestValuesMadeUpByPython(t *testing.T) {
 		}
 	}
 	var w wrong
-	o.ask(map[string]any{"ask": "check", "pickles": written}, &w)
+	o.Ask(t, map[string]any{"ask": "check", "pickles": written}, &w)
 	for _, x := range w.Wrong {
 		t.Errorf("%v: Python reads %v", x[0], x[1])
 	}
@@ -450,7 +389,7 @@ func TestPythonReadsWhateverIsLetThrough(t *testing.T) {
 		t.Errorf("only %d values were let through", len(sent))
 	}
 	var w wrong
-	newOracle(t).ask(map[string]any{"ask": "load", "pickles": written}, &w)
+	oracle.StartWithNumPy(t).Ask(t, map[string]any{"ask": "load", "pickles": written}, &w)
 	for _, x := range w.Wrong {
 		t.Errorf("%#v: Python raises %v", sent[int(x[0].(float64))], x[1])
 	}
