@@ -129,15 +129,22 @@ func TestTrailingSlashIsRedirected(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// serving runs a server on pipes until stop is called; then served has what Serve returned.
+func serving(t *testing.T) (ln *pipeListener, stop context.CancelFunc, served <-chan error) {
+	t.Helper()
+	s := newServer(t, server.Config{})
+	ln = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	s.ListenOn(ln)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	return ln, stop, ended
+}
+
 // A client that does not send what it announced is given up, so that it cannot hold a connection for ever.
 func TestABodyThatDoesNotComeIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, server.Config{})
-		ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s.ListenOn(ln)
-		ctx, stop := context.WithCancel(t.Context())
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(ctx) }()
+		ln, stop, served := serving(t)
 		client := ln.dial()
 		start := time.Now()
 		if _, err := io.WriteString(client, "POST /organism/execute/random HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
@@ -162,12 +169,7 @@ func TestABodyThatDoesNotComeIsGivenUp(t *testing.T) {
 // A server that stops says so to probes and to new requests while one is under way, and cuts that one in the end.
 func TestAServerThatStopsSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, server.Config{})
-		ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s.ListenOn(ln)
-		ctx, stop := context.WithCancel(t.Context())
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(ctx) }()
+		ln, stop, served := serving(t)
 		stuck := ln.dial()
 		if _, err := io.WriteString(stuck, "POST /organism/execute/random HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
 			t.Error(err)
