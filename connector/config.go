@@ -22,6 +22,7 @@ const (
 	DefaultHealthTimeout  = 5 * time.Second
 	DefaultFirstBackoff   = 500 * time.Millisecond
 	DefaultSlowestBackoff = 10 * time.Second
+	DefaultConnectTimeout = 60 * time.Second
 	DefaultCallTimeout    = 60 * time.Second
 )
 
@@ -33,6 +34,11 @@ const AddressAuto = "auto"
 type Config struct {
 	// Address is "ray://host:port" (the Ray Client server; ClientPort without a port), "host:port" (the GCS; the session
 	// then goes to the same host at ClientPort) or "auto" (default): what Ray itself notes as this machine's cluster, else port 6379 here.
+	//
+	// Several, separated by commas ("ray://a:10001,ray://b:10001"), are tried in turn at every attempt, from the one that
+	// worked last. A session that was cut is resumed at its own address alone: the others get their turn once it is lost, at
+	// the latest after ReconnectGrace. They may lead to different clusters: what is behind another address is another
+	// session, with the next epoch.
 	Address string
 	// ClientPort is the Ray Client port where Address does not say it. Default 10001.
 	ClientPort int
@@ -47,6 +53,12 @@ type Config struct {
 	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
 	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
 	FirstBackoff, SlowestBackoff time.Duration
+	// ReconnectGrace is how long the cluster keeps a session that was cut; see ray.Config. A shorter one makes for a quicker
+	// change to another address, and loses refs to shorter cuts. Default ray.DefaultReconnectGrace, 30 s.
+	ReconnectGrace time.Duration
+	// ConnectTimeout bounds the opening of a session at one address: starting its process on the head takes seconds, and it
+	// fails at random. Default 60 s.
+	ConnectTimeout time.Duration
 	// CallTimeout bounds a Call whose context has no deadline. Default 60 s.
 	CallTimeout time.Duration
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
@@ -89,7 +101,7 @@ func FromLookup(get func(string) string) (Config, error) {
 	}
 	source, err := cfg.addressFrom(get)
 	if err == nil {
-		if _, e := parseAddress(cfg.Address, cfg.ClientPort); e != nil {
+		if _, e := parseAddresses(cfg.Address, cfg.ClientPort); e != nil {
 			err = &ConfigError{source, get(source), e.Error()}
 		}
 	}
@@ -186,6 +198,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.HealthTimeout, DefaultHealthTimeout)
 	setDefault(&c.FirstBackoff, DefaultFirstBackoff)
 	setDefault(&c.SlowestBackoff, DefaultSlowestBackoff)
+	setDefault(&c.ReconnectGrace, ray.DefaultReconnectGrace)
+	setDefault(&c.ConnectTimeout, DefaultConnectTimeout)
 	setDefault(&c.CallTimeout, DefaultCallTimeout)
 	if c.Metrics == nil {
 		c.Metrics = noMetrics{}
@@ -194,7 +208,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	var problems []error
-	if _, err := parseAddress(c.Address, c.ClientPort); err != nil {
+	if _, err := parseAddresses(c.Address, c.ClientPort); err != nil {
 		problems = append(problems, &ConfigError{"Address", c.Address, err.Error()})
 	}
 	port := strconv.Itoa(c.ClientPort)
@@ -203,7 +217,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
-		"CallTimeout": c.CallTimeout,
+		"ReconnectGrace": c.ReconnectGrace, "ConnectTimeout": c.ConnectTimeout, "CallTimeout": c.CallTimeout,
 	} {
 		if d <= 0 {
 			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (SlowestBackoff must not be below FirstBackoff)"})
@@ -216,87 +230,4 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == *new(T) {
 		*field = value
 	}
-}
-
-// endpoints is where an address leads: the session's server, and the GCS where the address names it.
-type endpoints struct {
-	session string // host:port of the Ray Client server
-	gcs     string // host:port; empty: ask the session
-	auto    bool   // look up on each attempt what this machine's cluster is
-}
-
-// parseAddress checks the form of an address. It does not resolve names.
-func parseAddress(address string, clientPort int) (endpoints, error) {
-	scheme, rest, hasScheme := strings.Cut(address, "://")
-	switch {
-	case address == AddressAuto:
-		return endpoints{auto: true}, nil
-	case !hasScheme:
-		host, err := hostOf(address)
-		if err != nil {
-			return endpoints{}, err
-		}
-		return endpoints{session: net.JoinHostPort(host, strconv.Itoa(clientPort)), gcs: address}, nil
-	case scheme == "ray":
-		if isIPv6 := strings.HasPrefix(rest, "[") && strings.HasSuffix(rest, "]"); isIPv6 || !strings.Contains(rest, ":") {
-			rest += ":" + strconv.Itoa(clientPort)
-		}
-		if _, err := hostOf(rest); err != nil {
-			return endpoints{}, err
-		}
-		return endpoints{session: rest}, nil
-	case scheme == "http" || scheme == "https":
-		host, _, _ := strings.Cut(strings.TrimSuffix(rest, "/"), ":")
-		return endpoints{}, fmt.Errorf("is the address of Ray's dashboard and jobs API; the Ray Client server is what is needed, usually ray://%s:%d", host, clientPort)
-	default:
-		return endpoints{}, fmt.Errorf("has the unknown scheme %q: use ray://host:port, host:port of the GCS, or auto", scheme)
-	}
-}
-
-// hostOf checks host:port and returns the host.
-func hostOf(s string) (string, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil || host == "" {
-		return "", errors.New("is not of the form host:port")
-	}
-	if _, err := parsePort(port); err != nil {
-		return "", fmt.Errorf("has the port %q, which %w", port, err)
-	}
-	return host, nil
-}
-
-// parsePort is the one place that knows what a port is. Its error reads on from the text.
-func parsePort(text string) (int, error) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 65535 {
-		return 0, errors.New("is not a port number from 1 to 65535")
-	}
-	return n, nil
-}
-
-// currentClusterFile is where `ray start` notes the GCS address of this machine's newest cluster.
-const currentClusterFile = "/tmp/ray/ray_current_cluster"
-
-// ClientServer returns host:port of the Ray Client server that the address leads to now, without asking anybody but this
-// machine.
-func (c Config) ClientServer() (string, error) {
-	c, err := c.withDefaults()
-	if err != nil {
-		return "", err
-	}
-	where, err := c.resolve()
-	return where.session, err
-}
-
-// resolve turns the configured address into endpoints to dial now.
-func (c Config) resolve() (endpoints, error) {
-	e, err := parseAddress(c.Address, c.ClientPort)
-	if err != nil || !e.auto {
-		return e, err
-	}
-	gcs := net.JoinHostPort("127.0.0.1", strconv.Itoa(DefaultGCSPort))
-	if noted, err := os.ReadFile(currentClusterFile); err == nil && len(strings.TrimSpace(string(noted))) > 0 {
-		gcs = strings.TrimSpace(string(noted))
-	}
-	return parseAddress(gcs, c.ClientPort)
 }

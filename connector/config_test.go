@@ -27,6 +27,7 @@ func TestEnvironmentDecidesTheAddress(t *testing.T) {
 		"IPv6":              {map[string]string{"RAY_ADDRESS": "ray://[::1]:10001"}, "ray://[::1]:10001"},
 		"IPv6 host":         {map[string]string{"RAY_HOST": "::1"}, "ray://[::1]:10001"},
 		"host, client port": {map[string]string{"RAY_HOST": "head", "SEEDCORE_RAY_CLIENT_PORT": "9000"}, "ray://head:9000"},
+		"several":           {map[string]string{"RAY_ADDRESS": "ray://a:10001,b:6379"}, "ray://a:10001,b:6379"},
 		"both ports":        {map[string]string{"RAY_HOST": "head", "RAY_PORT": "9001", "SEEDCORE_RAY_CLIENT_PORT": "9000"}, "ray://head:9001"},
 	} {
 		cfg, err := connector.FromLookup(lookup(c.env))
@@ -131,6 +132,14 @@ func TestAddressForms(t *testing.T) {
 		"https://head":      "dashboard",
 		"redis://head:6379": "unknown scheme",
 		":6379":             "host:port",
+		// Several.
+		"ray://a:10001,ray://b:10001": "",
+		"ray://a, b:6379":             "",
+		"ray://a,ray://b:0":           `element 2, "ray://b:0", has the port`,
+		"http://a:8265,ray://b":       `element 1, "http://a:8265", is the address of Ray's dashboard`,
+		"ray://a,":                    `element 2, "", is empty`,
+		"auto,ray://a":                `element 1, "auto", stands for one cluster`,
+		"ray://a,b,redis://c":         `element 3, "redis://c", has the unknown scheme`,
 	} {
 		_, err := connector.New(connector.Config{Address: address})
 		var config *connector.ConfigError
@@ -144,7 +153,7 @@ func TestAddressForms(t *testing.T) {
 }
 
 func FuzzAddress(f *testing.F) {
-	for _, seed := range []string{"auto", "ray://h:1", "h:1", "http://x", "ray://[::1]:2", "://", "ray://:"} {
+	for _, seed := range []string{"auto", "ray://h:1", "h:1", "ray://h:1,k:2", "a:1,,", "http://x", "ray://[::1]:2", "://", "ray://:"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, address string) {

@@ -28,6 +28,7 @@ type Connector struct {
 
 	background sync.WaitGroup // what the owner started and waits for
 	path       path           // the owner's; Close takes it over
+	lastGood   int            // the owner's: which of the addresses worked last
 
 	subscribers subscribers
 

@@ -9,7 +9,8 @@ type Info struct {
 	Since time.Time `json:"since"`
 	// Epoch counts the sessions, from 1. Without a session it is that of the last one.
 	Epoch uint64 `json:"epoch"`
-	// Address is what was asked for, Resolved the host:port that it led to at the newest attempt.
+	// Address is what was asked for, Resolved the host:port that it led to at the newest attempt: of several addresses, that
+	// of the one that is used or was tried last.
 	Address  string `json:"address"`
 	Resolved string `json:"resolved,omitempty"`
 	// Namespace is the effective one: it is asked for explicitly and checked on every session.
@@ -38,7 +39,7 @@ type Info struct {
 	// from connecting.
 	LastError string `json:"last_error,omitempty"`
 	NextStep  string `json:"next_step,omitempty"`
-	// Attempts counts the tries to connect since the last session.
+	// Attempts counts the tries to connect since the last session, at each of several addresses.
 	Attempts int `json:"attempts"`
 }
 

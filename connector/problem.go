@@ -1,9 +1,12 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/seedcore/seedcore/ray"
 )
@@ -13,6 +16,7 @@ type Kind string
 
 // The kinds of a ConnectError.
 const (
+	KindToken           Kind = "token"           // this process has no token where it was to have one: ray.ErrToken
 	KindUnresolvable    Kind = "unresolvable"    // the host name has no address (yet): ray.ErrUnresolvable
 	KindAbsent          Kind = "absent"          // nothing accepts connections at the address: ray.ErrNotListening
 	KindNotRay          Kind = "not_ray"         // what listens there does not speak gRPC: ray.ErrNotRay
@@ -23,11 +27,13 @@ const (
 	KindOther           Kind = "other"           // none of these
 )
 
+// kinds are in the order of how far an attempt got.
 var kinds = []struct {
 	kind     Kind
 	cause    error
 	nextStep string
 }{
+	{KindToken, ray.ErrToken, "correct where this process gets its token: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token, or Config.Credentials; nothing was sent"},
 	{KindUnresolvable, ray.ErrUnresolvable, "correct the host name in RAY_ADDRESS (or RAY_HOST), or create the service of that name; the name is looked up anew at every attempt"},
 	{KindAbsent, ray.ErrNotListening, "start the head (ray start --head --ray-client-server-port=10001), correct the address, or open the way there (firewall, network policy)"},
 	{KindNotRay, ray.ErrNotRay, "give the port of the Ray Client server, usually 10001 (8265 is the dashboard); set RAY_USE_TLS where the cluster uses TLS; a proxy or service without a backend looks the same"},
@@ -49,7 +55,8 @@ func (k Kind) NextStep() string {
 
 // ConnectError is why an attempt to connect failed. It wraps the cause.
 type ConnectError struct {
-	// Kind is what to test for; errors.Is with the ray errors named at the kinds does the same.
+	// Kind is what to test for; errors.Is with the ray errors named at the kinds does the same. Of several addresses it is
+	// the kind of the one at which the attempt got furthest, in the order of the kinds above.
 	Kind Kind
 	// Address is Config.Address.
 	Address string
@@ -71,6 +78,50 @@ func newConnectError(address string, err error) *ConnectError {
 		}
 	}
 	return &ConnectError{KindOther, address, "", err}
+}
+
+// newConnectErrors is the error of an attempt at several addresses, each of which failed for a reason of its own.
+func newConnectErrors(address string, each []*ConnectError) *ConnectError {
+	if len(each) == 1 {
+		return newConnectError(address, each[0].Err)
+	}
+	furthest := slices.MaxFunc(each, func(a, b *ConnectError) int { return cmp.Compare(a.Kind.rank(), b.Kind.rank()) })
+	same := true
+	var problems, steps []string
+	var causes []error
+	for _, e := range each {
+		same = same && e.Kind == furthest.Kind
+		problems = append(problems, fmt.Sprintf("%s: %v", e.Address, e.Err))
+		if e.NextStep != "" {
+			steps = append(steps, e.Address+": "+e.NextStep)
+		}
+		causes = append(causes, e.Err)
+	}
+	step := strings.Join(steps, "; ")
+	if same {
+		step = furthest.NextStep
+	}
+	return &ConnectError{furthest.Kind, address, step, &everyAddressError{strings.Join(problems, "; "), causes}}
+}
+
+// everyAddressError is several failures on one line.
+type everyAddressError struct {
+	text   string
+	causes []error
+}
+
+func (e *everyAddressError) Error() string { return e.text }
+
+func (e *everyAddressError) Unwrap() []error { return e.causes }
+
+// rank is how far an attempt that failed so had got.
+func (k Kind) rank() int {
+	for i, known := range kinds {
+		if known.kind == k {
+			return i
+		}
+	}
+	return len(kinds) // something was there, and said something that is known to nobody
 }
 
 // sameAs is equal for failures that say the same. The texts of network errors differ from one time to the next, by local

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +68,10 @@ func TestEachProblemHasItsNextStep(t *testing.T) {
 		cause   error
 		step    string
 	}{
+		"one of several gets further": {
+			"127.0.0.1:" + freePort(t) + ",ray://" + raytest.Head(t).GCSAddress(),
+			connector.KindWrongServer, ray.ErrOtherServer, "GCS",
+		},
 		"no such name": {"no-such-head.invalid:10001", connector.KindUnresolvable, ray.ErrUnresolvable, "RAY_ADDRESS"},
 		"no head":      {"127.0.0.1:" + freePort(t), connector.KindAbsent, ray.ErrNotListening, "ray start --head"},
 		"a web server": {dashboard.Listener.Addr().String(), connector.KindNotRay, ray.ErrNotRay, "10001"},
@@ -90,6 +96,19 @@ func TestEachProblemHasItsNextStep(t *testing.T) {
 				t.Errorf("%+v", info)
 			}
 		})
+	}
+}
+
+// A token that this process cannot read is told from one that the cluster does not want.
+func TestATokenThatCannotBeHad(t *testing.T) {
+	conn, _ := newConnector(t, connector.Config{
+		Address:     "ray://" + raytest.Head(t).ClientAddress(),
+		Credentials: &ray.Credentials{Token: ray.TokenFile(filepath.Join(t.TempDir(), "none"))},
+	})
+	err := conn.Connect(deadline(t))
+	problem, ok := errors.AsType[*connector.ConnectError](err)
+	if !ok || problem.Kind != connector.KindToken || !errors.Is(err, os.ErrNotExist) || !strings.Contains(problem.NextStep, "RAY_AUTH_TOKEN_PATH") {
+		t.Errorf("%+v, %v", problem, err)
 	}
 }
 

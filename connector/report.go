@@ -22,7 +22,7 @@ type Event struct {
 type Metrics interface {
 	// Changed is called for every Event, in order.
 	Changed(Event)
-	// Attempted is called after every try to connect. The outcome is "ok" or the Kind of the Problem.
+	// Attempted is called after every try to connect to an address. The outcome is "ok" or the Kind of the ConnectError.
 	Attempted(outcome string, took time.Duration)
 	// Checked is called after every check of a link, "session" or "gcs".
 	Checked(link string, ok bool, took time.Duration)

@@ -4,7 +4,7 @@ import "github.com/seedcore/seedcore/ray"
 
 // Stat counts what happened since New, by value and encodable as JSON.
 type Stat struct {
-	Attempts       uint64 `json:"attempts"`        // tries to connect
+	Attempts       uint64 `json:"attempts"`        // tries to connect to an address
 	FailedAttempts uint64 `json:"failed_attempts"` // those that failed
 	Sessions       uint64 `json:"sessions"`        // opened, which is the epoch
 	Lost           uint64 `json:"lost"`            // sessions that ended otherwise than by Reset or Close

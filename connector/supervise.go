@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// attemptTimeout bounds the opening of a session: starting its process on the head takes seconds, and it fails at random.
-	attemptTimeout = 60 * time.Second
 	// farewell bounds the closing of a session that is being replaced, and is the time that a direct path which was replaced
 	// stays open.
 	farewell = 5 * time.Second
@@ -20,8 +18,8 @@ const (
 	noFarewell = 200 * time.Millisecond
 )
 
-// supervise is the owner of the connection: the only goroutine that opens and replaces sessions, and that writes c.client
-// and c.path.
+// supervise is the owner of the connection: the only goroutine that opens and replaces sessions, and that writes c.client,
+// c.path and c.lastGood.
 func (c *Connector) supervise() {
 	defer close(c.allDone)
 	defer c.background.Wait()
@@ -85,47 +83,79 @@ func (c *Connector) backoff(failures int) time.Duration {
 	return rand.N(limit) + time.Millisecond
 }
 
-// connect makes one attempt and tells its outcome to everyone who waits for it.
+// connect makes one attempt, at each address in turn until one works, and tells its outcome to everyone who waits for it.
 func (c *Connector) connect() error {
 	c.mu.Lock()
 	c.reset = false
 	epoch := c.info.Epoch + 1
-	c.stat.Attempts++
-	goOn := c.set(func(i *Info) {
-		i.State = StateConnecting
-		i.Attempts++
-	})
-	c.unlock()
-	if !goOn {
-		return ErrClosed
-	}
+	c.mu.Unlock()
 	old := c.path
-	start := time.Now()
-	client, next, info, err := c.open(epoch)
-	outcome, failed := "ok", (*ConnectError)(nil)
+	addresses, err := c.cfg.resolve()
 	if err != nil {
-		failed = newConnectError(c.cfg.Address, err)
-		outcome = string(failed.Kind)
+		addresses = []endpoints{{asked: c.cfg.Address}}
 	}
-	c.cfg.Metrics.Attempted(outcome, time.Since(start))
-	if client != nil && old.gcs != nil && old.gcs != next.gcs {
-		defer c.retirePath(old) // after the new client has taken its place
+	var failures []*ConnectError
+	for n := range addresses {
+		at := (c.lastGood + n) % len(addresses)
+		where := addresses[at]
+		if !c.attempting(where) {
+			return ErrClosed
+		}
+		var client *ray.Client
+		var next path
+		var info Info
+		start := time.Now()
+		if err == nil {
+			client, next, info, err = c.open(epoch, where)
+		}
+		if err == nil {
+			c.lastGood = at
+			c.cfg.Metrics.Attempted("ok", time.Since(start))
+			if len(failures) > 0 {
+				c.log.Warn("connected to another address, since those before it fail", "address", where.asked, "cause", newConnectErrors(c.cfg.Address, failures))
+			}
+			c.connected(client, next, info, epoch)
+			if old.gcs != nil && old.gcs != next.gcs {
+				c.retirePath(old) // now that the new client has taken its place
+			}
+			return nil
+		}
+		failure := newConnectError(where.asked, err)
+		c.cfg.Metrics.Attempted(string(failure.Kind), time.Since(start))
+		c.mu.Lock()
+		c.stat.FailedAttempts++
+		c.mu.Unlock()
+		failures, err = append(failures, failure), nil
 	}
-
+	failed := newConnectErrors(c.cfg.Address, failures)
 	c.mu.Lock()
 	defer c.unlock()
-	if failed != nil {
-		c.failure = failed.sameAs()
-		c.stat.FailedAttempts++
-		c.set(func(i *Info) {
-			i.State = StateDisconnected
-			i.Resolved = info.Resolved
-			i.LastError, i.NextStep = failed.Error(), failed.NextStep
-		})
-		c.settle(failed)
-		return failed
-	}
-	c.client, c.path = client, next // also when Close was called meanwhile: it closes them
+	c.failure = failed.sameAs()
+	c.set(func(i *Info) {
+		i.State = StateDisconnected
+		i.LastError, i.NextStep = failed.Error(), failed.NextStep
+	})
+	c.settle(failed)
+	return failed
+}
+
+// attempting notes that an address is tried. It returns false when the connector closes.
+func (c *Connector) attempting(where endpoints) bool {
+	c.mu.Lock()
+	defer c.unlock()
+	c.stat.Attempts++
+	return c.set(func(i *Info) {
+		i.State = StateConnecting
+		i.Attempts++
+		i.Resolved = where.session
+	})
+}
+
+// connected puts a new session in its place; also when Close was called meanwhile, which closes it.
+func (c *Connector) connected(client *ray.Client, next path, info Info, epoch uint64) {
+	c.mu.Lock()
+	defer c.unlock()
+	c.client, c.path = client, next
 	c.persistent, c.failure = true, ""
 	c.set(func(i *Info) {
 		info.State, info.Since, info.Epoch = stateOf(true, next.gcs != nil, next.proven), i.Since, epoch
@@ -135,7 +165,6 @@ func (c *Connector) connect() error {
 		*i = info
 	})
 	c.settle(nil)
-	return nil
 }
 
 // settle gives everyone who waits for the current attempt its outcome; c.mu is held. Whoever asked before now is served
@@ -152,18 +181,14 @@ func (c *Connector) settle(err error) {
 
 // open opens a session and, where possible, the direct path. Each has a time of its own: a session is not lost for a slow
 // GCS, and a slow session leaves the GCS its time.
-func (c *Connector) open(epoch uint64) (*ray.Client, path, Info, error) {
-	info := Info{Namespace: c.cfg.Namespace}
-	where, err := c.cfg.resolve()
-	if err != nil {
-		return nil, path{}, info, err
-	}
-	info.Resolved = where.session
-	ctx, cancel := context.WithTimeout(c.owner, attemptTimeout)
+func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info, error) {
+	info := Info{Namespace: c.cfg.Namespace, Resolved: where.session}
+	ctx, cancel := context.WithTimeout(c.owner, c.cfg.ConnectTimeout)
 	defer cancel()
 	start := time.Now()
 	session, err := ray.Open(ctx, ray.Config{
-		Address: where.session, Namespace: c.cfg.Namespace, Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
+		Address: where.session, Namespace: c.cfg.Namespace, ReconnectGrace: c.cfg.ReconnectGrace,
+		Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
 	})
 	if err != nil {
 		return nil, path{}, info, err

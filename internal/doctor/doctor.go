@@ -66,7 +66,7 @@ func Examine(ctx context.Context, cfg connector.Config) []Finding {
 type examination struct {
 	cfg      connector.Config
 	findings []Finding
-	server   string // host:port of the Ray Client server
+	servers  []string // host:port of the Ray Client servers
 	failed   bool
 }
 
@@ -87,16 +87,16 @@ func (e *examination) configuration() {
 	} else {
 		e.add("environment", OK, "nothing contradicts itself", "")
 	}
-	server, err := e.cfg.ClientServer()
+	servers, err := e.cfg.ClientServers()
 	if err != nil {
 		e.add("address", Failed, err.Error(), "set RAY_ADDRESS to ray://HOST:10001")
 		return
 	}
-	e.server = server
-	e.add("address", OK, fmt.Sprintf("%s leads to the Ray Client server %s", e.cfg.Address, server), "")
+	e.servers = servers
+	e.add("address", OK, fmt.Sprintf("%s leads to the Ray Client server %s", e.cfg.Address, strings.Join(servers, ", ")), "")
 }
 
-// network looks the name up and opens a TCP connection.
+// network looks the names up and opens TCP connections. One server of several is enough.
 func (e *examination) network(ctx context.Context) {
 	if e.failed {
 		e.skip("name", "TCP")
@@ -104,22 +104,43 @@ func (e *examination) network(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
 	defer cancel()
-	host, _, _ := net.SplitHostPort(e.server)
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		e.add("name", Failed, err.Error(), connector.KindUnresolvable.NextStep())
+	var known, unknown, open, shut []string
+	for _, server := range e.servers {
+		host, _, _ := net.SplitHostPort(server)
+		addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+		if err != nil {
+			unknown = append(unknown, err.Error())
+			continue
+		}
+		known = append(known, fmt.Sprintf("%s is %s", host, strings.Join(addresses, ", ")))
+		start := time.Now()
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
+		if err != nil {
+			shut = append(shut, err.Error())
+			continue
+		}
+		_ = conn.Close()
+		open = append(open, fmt.Sprintf("%s accepts connections, after %s", server, time.Since(start).Round(time.Microsecond)))
+	}
+	e.addEach("name", known, unknown, connector.KindUnresolvable.NextStep())
+	if e.failed {
 		e.skip("TCP")
 		return
 	}
-	e.add("name", OK, fmt.Sprintf("%s is %s", host, strings.Join(addresses, ", ")), "")
-	start := time.Now()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", e.server)
-	if err != nil {
-		e.add("TCP", Failed, err.Error(), connector.KindAbsent.NextStep())
-		return
+	e.addEach("TCP", open, shut, connector.KindAbsent.NextStep())
+}
+
+// addEach is the outcome of a step that was made for each of several servers.
+func (e *examination) addEach(step string, well, ill []string, cure string) {
+	found := strings.Join(append(well, ill...), "; ")
+	switch {
+	case len(ill) == 0:
+		e.add(step, OK, found, "")
+	case len(well) == 0:
+		e.add(step, Failed, found, cure)
+	default:
+		e.add(step, Warning, found, cure)
 	}
-	_ = conn.Close()
-	e.add("TCP", OK, fmt.Sprintf("%s accepts connections, after %s", e.server, time.Since(start).Round(time.Microsecond)), "")
 }
 
 // session opens a session and looks at what only it can tell.

@@ -69,3 +69,16 @@ func TestDiseases(t *testing.T) {
 		})
 	}
 }
+
+// One server of several is enough; the others are told of.
+func TestOneServerOfSeveral(t *testing.T) {
+	findings := examine(t, "ray://no-such-head.invalid,ray://"+raytest.Head(t).ClientAddress())
+	if !doctor.Healthy(findings) || len(findings) != 11 {
+		t.Errorf("%+v", findings)
+	}
+	for _, f := range findings {
+		if want := f.Step == "name"; want != (f.Status == doctor.Warning) {
+			t.Errorf("%+v", f)
+		}
+	}
+}
