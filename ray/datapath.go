@@ -248,7 +248,7 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 	}
 	s.settle(r)
 	if r.releases != nil {
-		s.refs.releaseDone()
+		s.refs.releaseDone(r)
 	}
 	if r.fetches != nil {
 		s.refs.fetched(r)

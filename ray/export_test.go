@@ -234,7 +234,7 @@ func ReleaseAgain(times int) (requests, ids int) {
 		s.refs.taken(release)
 		resp := &raypb.DataResponse{ReqId: release.msg.ReqId, Type: &raypb.DataResponse_Release{Release: &raypb.ReleaseResponse{}}}
 		s.out.finish(s.out.accept(resp))
-		s.refs.releaseDone()
+		s.refs.releaseDone(release)
 		for s.out.ackDue != 0 {
 			if _, _, err := s.out.take(); err != nil {
 				panic(err)

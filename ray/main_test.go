@@ -52,6 +52,7 @@ func TestOneSession(t *testing.T) {
 		"refs in values":                            testRefsInValues,
 		"functions":                                 testFunctions,
 		"get all":                                   testGetAll,
+		"get many values together":                  testGetAllTogether,
 		"wait":                                      testWait,
 		"options of tasks":                          testTaskOptions,
 		"options are checked":                       testOptionsAreChecked,

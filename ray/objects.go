@@ -160,7 +160,7 @@ func (s *Session) valueAs(ctx context.Context, target string, t *tracked, starte
 
 // fetch starts the get of t's pickled value, or joins the one that is under way. Await must follow.
 func (s *Session) fetch(ctx context.Context, target string, t *tracked) (*request, error) {
-	err := ctx.Err()
+	err := ranOut(ctx)
 	if err == nil {
 		var r *request
 		if r, err = s.refs.fetchOf(t, progressOf(ctx)); err == nil {
@@ -187,7 +187,7 @@ func (s *Session) await(ctx context.Context, target string, r *request) error {
 	}
 }
 
-// ranOut is the error of a get whose context ended.
+// ranOut is the error of a get whose context ended; nil if it did not.
 func ranOut(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrGetTimeout, ctx.Err())

@@ -130,6 +130,7 @@ func newSession(cfg Config) (*Session, error) {
 		data: raypb.NewRayletDataStreamerClient(conn), rpc: raypb.NewRayletDriverClient(conn),
 		out: newOutbox(MaxInFlight, MaxInFlightBytes), mine: newImportedThings(),
 		accepted: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}), mutating: make(chan struct{}, 1),
+		together: make(chan struct{}, 1),
 	}
 	s.refs = newReferences(s)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

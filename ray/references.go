@@ -97,8 +97,10 @@ type references struct {
 	// producers counts unanswered requests whose answer may name an actor that is held already: releasing it meanwhile
 	// would make the new handle a dead one.
 	producers int
-	releasing bool  // a release has no answer yet
-	kept      int64 // bytes of values that wait in tracked.arrived
+	releasing bool // a release has no answer yet
+	// carriedOut is the id of the last release that was answered.
+	carriedOut int32
+	kept       int64 // bytes of values that wait in tracked.arrived
 	// released remembers which request released an id, for the gets that were sent before it; see adopt. Ids up to
 	// forgotten are no longer in it.
 	released  map[string]int32
@@ -278,10 +280,19 @@ func (t *references) taken(r *request) {
 	}
 }
 
+// settled returns the id up to which all releases are carried out. What the server notes from now on for this session is
+// touched by none of these.
+func (t *references) settled() int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.carriedOut
+}
+
 // releaseDone notes that a release was answered, so that the next may go.
-func (t *references) releaseDone() {
+func (t *references) releaseDone(r *request) {
 	t.mu.Lock()
 	t.releasing = false
+	t.carriedOut = r.msg.ReqId
 	more := len(t.waiting) > 0
 	t.mu.Unlock()
 	if more {

@@ -59,6 +59,8 @@ type Session struct {
 	// recognises a repetition by both.
 	mutating     chan struct{}
 	lastMutation int64
+	// together admits one request at a time that waits at the server for several values.
+	together chan struct{}
 }
 
 // SessionInfo describes a session as the cluster reported it when it was opened.

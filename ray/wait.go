@@ -8,53 +8,6 @@ import (
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
-// getAhead is how many gets of one GetAll are under way at once.
-const getAhead = 1000
-
-// GetAll waits for the values of several refs, which are fetched at the same time, and returns them in their order; see
-// Get. The first failure, in that order, is the error, and the rest is given up. One ref may occur several times.
-func (s *Session) GetAll(ctx context.Context, refs []*ObjectRef) ([]any, error) {
-	const target = "get all"
-	used, err := s.acquireAll(target, refs)
-	if err != nil {
-		return nil, err
-	}
-	defer s.refs.unuse(used)
-	values := make([]any, len(refs))
-	started := make([]*request, len(refs))
-	next := 0
-	start := func(until int) error {
-		for ; next < min(until, len(refs)); next++ {
-			r, err := s.fetch(ctx, target, used[next])
-			if err != nil {
-				return err
-			}
-			started[next] = r
-		}
-		return nil
-	}
-	for i := range refs {
-		if err = start(i + getAhead); err != nil {
-			break
-		}
-		r := started[i]
-		started[i] = nil
-		if values[i], err = s.value(ctx, target, used[i], r); err != nil {
-			err = fmt.Errorf("[%d]: %w", i, err)
-			break
-		}
-	}
-	if err != nil {
-		for _, r := range started {
-			if r != nil {
-				s.refs.stopFetching(r)
-			}
-		}
-		return nil, err
-	}
-	return values, nil
-}
-
 // acquireAll puts refs into use; the caller returns them with unuse.
 func (s *Session) acquireAll(target string, refs []*ObjectRef) ([]*tracked, error) {
 	refuse := func(err error) ([]*tracked, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,72 @@ func testGetAll(t *testing.T, s *ray.Session) {
 		if _, err := s.GetAll(ctx, []*ray.ObjectRef{refs[0], ref}); !errors.Is(err, ray.ErrReleased) || ray.SentOf(err) != ray.SentNo {
 			t.Errorf("%v: %v", ref, err)
 		}
+	}
+}
+
+// Many values come by one request; what it cannot carry is asked for one by one.
+func testGetAllTogether(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	refs := make([]*ray.ObjectRef, 260)
+	inner := make([]*ray.ObjectRef, len(refs))
+	for i := range refs {
+		var err error
+		if inner[i], err = s.Put(ctx, i); err == nil {
+			refs[i], err = s.Put(ctx, []any{[]byte("x"), inner[i]})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests := s.Stats().Requests
+	values, err := s.GetAll(ctx, refs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Stats().Requests - requests; n > 20 {
+		t.Errorf("%d requests on the data channel", n)
+	}
+	for _, ref := range inner {
+		ref.Release() // those in the values are others
+	}
+	found := make([]*ray.ObjectRef, len(values))
+	for i, v := range values {
+		list, ok := v.([]any)
+		if !ok || len(list) != 2 {
+			t.Fatalf("value %d is %v", i, v)
+		}
+		list[0].([]byte)[0]++ // the values share nothing
+		if list[0].([]byte)[0] != 'y' {
+			t.Fatalf("value %d shares its bytes: %q", i, list[0])
+		}
+		found[i] = list[1].(*ray.ObjectRef)
+	}
+	values, err = s.GetAll(ctx, found)
+	for i, v := range values {
+		if v != int64(i) {
+			t.Fatalf("ref %d leads to %v", i, v)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refs[20], err = s.Submit(ctx, function("fail"), "the 20th"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.GetAll(ctx, refs)
+	if task, ok := errors.AsType[*ray.TaskError](err); !ok || task.Message != "the 20th" || !strings.Contains(err.Error(), "[20]") {
+		t.Errorf("%v", err)
+	}
+	if refs[20], err = s.Submit(ctx, function("sleep_then"), 60, nil); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.GetAll(short, refs); !errors.Is(err, ray.ErrGetTimeout) {
+		t.Errorf("with a short deadline: %v", err)
+	}
+	if err := s.Cancel(ctx, refs[20], true, true); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,8 +29,14 @@ func (d *Decoder) value(v any, depth int) (any, error) {
 		return nil, unsupported("the value repeats parts too often, is nested deeper than %d, or holds itself", 2*maxDepth)
 	}
 	switch x := v.(type) {
-	case nil, bool, int64, float64, string, []byte:
+	case nil, bool, int64, float64, string:
 		return v, nil
+	case []byte:
+		if len(x) == 1 {
+			// CPython has one object for each of these, so that unrelated values of a pickle share it.
+			return []byte{x[0]}, nil
+		}
+		return x, nil
 	case *big.Int:
 		if x.IsUint64() {
 			return x.Uint64(), nil
