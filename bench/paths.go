@@ -1,22 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/ray"
 )
 
@@ -159,77 +156,33 @@ var pythonClientSource string
 
 // pythonPath drives Ray's Python API in a process of its own: Ray Client with an address of ray://, else Ray's driver.
 type pythonPath struct {
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	answers *bufio.Reader
+	*peer.Process
 	version string
 }
 
 func startPython(ctx context.Context, python, address string) (*pythonPath, error) {
-	cmd := exec.CommandContext(ctx, python, "-c", pythonClientSource, address, namespace, pythonActor)
-	cmd.Env = append(os.Environ(), "RAY_USAGE_STATS_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &pythonPath{cmd: cmd, stdin: stdin, answers: bufio.NewReader(stdout)}
 	var hello struct {
-		Ready bool   `json:"ready"`
-		Ray   string `json:"ray"`
+		Ray string `json:"ray"`
 	}
-	if err := p.read(&hello); err != nil || !hello.Ready {
-		return nil, errors.Join(fmt.Errorf("the Python client did not start: %w", err), p.close())
-	}
-	p.version = hello.Ray
-	return p, nil
+	process, err := peer.Start(ctx, &hello, python, "-c", pythonClientSource, address, namespace, pythonActor)
+	return &pythonPath{Process: process, version: hello.Ray}, err
 }
 
-func (p *pythonPath) read(v any) error {
-	line, err := p.answers.ReadBytes('\n')
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(line, v)
-}
-
-// measure ends the process when ctx ends, or when there is no answer long after the time: there is no other way to stop it.
+// measure gives the process half a minute more than the window.
 func (p *pythonPath) measure(ctx context.Context, actor string, window time.Duration, depth int) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, window+30*time.Second)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
-	defer stop()
 	mode := "pipelined"
 	if depth == 1 {
 		mode = "sync"
-	}
-	command, err := json.Marshal(map[string]any{"mode": mode, "actor": actor, "seconds": window.Seconds(), "depth": depth})
-	if err != nil {
-		return sample{}, err
-	}
-	if _, err := p.stdin.Write(append(command, '\n')); err != nil {
-		return sample{}, err
 	}
 	var answer struct {
 		Calls     int       `json:"calls"`
 		Seconds   float64   `json:"seconds"`
 		Latencies []float64 `json:"latencies"`
 	}
-	if err := p.read(&answer); err != nil {
-		return sample{}, errors.Join(context.Cause(ctx), fmt.Errorf("the Python process: %w", err))
-	}
-	return sample{calls: answer.Calls, seconds: answer.Seconds, latencies: answer.Latencies}, nil
+	err := p.Do(ctx, map[string]any{"mode": mode, "actor": actor, "seconds": window.Seconds(), "depth": depth}, &answer)
+	return sample{calls: answer.Calls, seconds: answer.Seconds, latencies: answer.Latencies}, err
 }
 
 func (p *pythonPath) taken() error { return nil } // neither has another way
-
-func (p *pythonPath) close() error {
-	return errors.Join(p.stdin.Close(), p.cmd.Wait())
-}

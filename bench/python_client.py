@@ -54,7 +54,7 @@ def main():
     ray.init(address, namespace=namespace, log_to_driver=False, logging_level="warning")
     ray.remote(PythonRayAgent).options(name=name, lifetime="detached", num_cpus=0.1, get_if_exists=True).remote()
     ray.get(ray.get_actor(name).ping.remote())
-    print(json.dumps({"ready": True, "ray": ray.__version__}), flush=True)
+    print(json.dumps({"ray": ray.__version__}), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         actor = ray.get_actor(command["actor"])

@@ -67,12 +67,12 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, peer.close()) }()
+	defer func() { err = errors.Join(err, peer.Close()) }()
 	driver, err := startPython(ctx, python, head.GCSAddress())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, driver.close()) }()
+	defer func() { err = errors.Join(err, driver.Close()) }()
 	session, err := sessionPath(setup, client.Session())
 	if err != nil {
 		return err

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 	"github.com/seedcore/seedcore/ray"
 )
@@ -90,25 +89,8 @@ func serveCommands(ctx context.Context, address string, in io.Reader, out io.Wri
 	if side.small, err = session.Put(ctx, make([]byte, 100)); err != nil {
 		return err
 	}
-	encoder := json.NewEncoder(out)
-	if err := encoder.Encode(hello{RSS: rss(), Version: session.Info().RayVersion}); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(in)
-	for lines.Scan() {
-		var c command
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			return err
-		}
-		r, err := side.measure(ctx, c)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.Op, err)
-		}
-		if err := encoder.Encode(r); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
+	return peer.Serve(in, out, hello{RSS: rss(), Version: session.Info().RayVersion},
+		func(c command) (result, error) { return side.measure(ctx, c) })
 }
 
 func rss() int64 {

@@ -1,21 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/internal/rayhead"
 )
 
@@ -48,57 +45,16 @@ func rows() []*row {
 
 // side is a process that measures.
 type side struct {
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	answers *bufio.Reader
-	hello   hello
-	connect time.Duration
+	*peer.Process
+	hello hello
 }
 
 func start(ctx context.Context, name string, args ...string) (*side, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "RAY_USAGE_STATS_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	begun := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &side{cmd: cmd, stdin: stdin, answers: bufio.NewReader(stdout)}
-	if err := s.read(&s.hello); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s did not start: %w", name, err), s.close())
-	}
-	s.connect = time.Since(begun)
-	return s, nil
+	s := &side{}
+	var err error
+	s.Process, err = peer.Start(ctx, &s.hello, name, args...)
+	return s, err
 }
-
-func (s *side) read(v any) error {
-	line, err := s.answers.ReadBytes('\n')
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(line, v)
-}
-
-func (s *side) do(op string, window time.Duration) (r result, err error) {
-	line, err := json.Marshal(command{Op: op, Seconds: window.Seconds()})
-	if err != nil {
-		return r, err
-	}
-	if _, err := s.stdin.Write(append(line, '\n')); err != nil {
-		return r, err
-	}
-	return r, s.read(&r)
-}
-
-func (s *side) close() error { return errors.Join(s.stdin.Close(), s.cmd.Wait()) }
 
 func run(ctx context.Context, python string, rounds int, window time.Duration, out string) (err error) {
 	head, err := rayhead.Start(ctx, rayhead.Config{Python: python, NumCPUs: 8, ObjectStoreMemory: 1 << 30})
@@ -114,19 +70,19 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ours.close()) }()
+	defer func() { err = errors.Join(err, ours.Close()) }()
 	theirs, err := start(ctx, python, "-c", pythonClientSource, head.ClientAddress())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, theirs.close()) }()
+	defer func() { err = errors.Join(err, theirs.Close()) }()
 	all := rows()
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
 		for _, r := range all {
 			turns := []func() error{
-				func() error { return measure(ours, r.op, window, &r.ours) },
-				func() error { return measure(theirs, r.peer, window, &r.theirs) },
+				func() error { return measure(ctx, ours, r.op, window, &r.ours) },
+				func() error { return measure(ctx, theirs, r.peer, window, &r.theirs) },
 			}
 			if round%2 == 1 {
 				slices.Reverse(turns)
@@ -143,8 +99,9 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 	return os.WriteFile(out, []byte(table), 0o644)
 }
 
-func measure(s *side, op string, window time.Duration, into *[]result) error {
-	r, err := s.do(op, window)
+func measure(ctx context.Context, s *side, op string, window time.Duration, into *[]result) error {
+	var r result
+	err := s.Do(ctx, command{Op: op, Seconds: window.Seconds()}, &r)
 	*into = append(*into, r)
 	return err
 }
@@ -184,7 +141,7 @@ func render(all []*row, ours, theirs *side, rounds int, window time.Duration) st
 	}
 	_ = w.Flush() // writes to memory
 	fmt.Fprintf(&b, "\nMemory once connected, with 16 actors: Go %.0f MB, Python %.0f MB. From start to there: Go %.1f s, Python %.1f s, most of\n",
-		float64(ours.hello.RSS)/1e6, float64(theirs.hello.RSS)/1e6, ours.connect.Seconds(), theirs.connect.Seconds())
+		float64(ours.hello.RSS)/1e6, float64(theirs.hello.RSS)/1e6, ours.Startup().Seconds(), theirs.Startup().Seconds())
 	fmt.Fprintf(&b, "it Ray starting processes.\n")
 	return b.String()
 }
