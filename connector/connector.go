@@ -156,9 +156,8 @@ func (c *Connector) wake() {
 // Client returns the client of the present epoch, or ErrNotConnected before the first connection. While a session is
 // being replaced it still returns the last client: its direct calls may well work, its session fails.
 //
-// A client is a value that does not change. Direct calls that become possible later, or move to another GCS, come with
-// another client of the same session and epoch: ask for it again instead of keeping it. The one before stays usable for
-// some seconds.
+// It is the same client for as long as the epoch lasts: direct calls that become possible later, or move to another GCS,
+// are made by it from then on, and its counts go on.
 func (c *Connector) Client() (*ray.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,8 +172,7 @@ func (c *Connector) Client() (*ray.Client, error) {
 	return c.client, nil
 }
 
-// WaitSession waits for a session whose epoch is above after, and returns its client and epoch. Client has the client's
-// successors within that epoch.
+// WaitSession waits for a session whose epoch is above after, and returns its client and epoch.
 func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client, uint64, error) {
 	for {
 		c.mu.Lock()

@@ -112,15 +112,13 @@ func (c *Connector) seek(ctx context.Context) <-chan path {
 	return found
 }
 
-// adopt makes p the second link of the present session: Client returns another value from then on. The link before is
-// closed only after that, and after a while, since callers hold the client before.
+// adopt makes p the second link of the present session: its client uses it from then on. The link before is closed only
+// after a while, for the calls that are under way on it.
 func (c *Connector) adopt(p path) {
 	old := c.path
+	c.client.SetDirect(p.gcs, p.direct, p.reason)
 	c.mu.Lock()
 	c.path = p
-	if p.gcs != old.gcs {
-		c.client = ray.NewClient(c.client.Session(), p.gcs, p.direct, p.reason)
-	}
 	c.set(func(i *Info) {
 		i.setPath(p)
 		i.State = stateOf(i.Session.Answers, p.gcs != nil, p.proven)
@@ -146,7 +144,7 @@ func (i *Info) setPath(p path) {
 	}
 }
 
-// retirePath closes a second link that was replaced, once those who hold its client had time to end.
+// retirePath closes a second link that was replaced, once the calls on it had time to end.
 func (c *Connector) retirePath(p path) {
 	c.background.Go(func() {
 		pause(c.owner, farewell)

@@ -73,7 +73,7 @@ func TestTheGCSAloneIsDegraded(t *testing.T) {
 }
 
 // Without a way to the GCS there are no direct calls, and the reason is there to read. They begin when there is a way,
-// with the same session.
+// with the same session, for those who hold its client.
 func TestDirectCallsBeginWhenTheGCSIsReachable(t *testing.T) {
 	for name, fault := range map[string]struct{ begin, end func(*faultproxy.Proxy) }{
 		"silent": {(*faultproxy.Proxy).Stall, func(p *faultproxy.Proxy) {
@@ -92,21 +92,22 @@ func TestDirectCallsBeginWhenTheGCSIsReachable(t *testing.T) {
 			if info.Direct || info.NoDirect == "" || info.State != connector.StateConnected || info.GCS.Answers {
 				t.Errorf("%+v", info)
 			}
-			before, err := conn.Client()
+			client, err := conn.Client()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := before.Session().Ping(deadline(t)); err != nil {
-				t.Error(err)
+			_, err = client.Call(deadline(t), info.Namespace, "nobody", "nothing")
+			if paths := client.Paths(); !errors.Is(err, ray.ErrActorNotFound) || paths.Detours[ray.DetourNoPath] != 1 || paths.Direct != 0 {
+				t.Errorf("%v by %+v", err, paths)
 			}
 			fault.end(proxy)
 			until(t, func() bool { return conn.Info().Direct })
-			after, err := conn.Client()
-			if err != nil {
-				t.Fatal(err)
+			if after, err := conn.Client(); err != nil || after != client {
+				t.Errorf("another client in the same epoch, or %v", err)
 			}
-			if direct, reason := after.Direct(); direct == nil || after.Session() != before.Session() {
-				t.Errorf("no direct path (%v), or another session", reason)
+			_, err = client.Call(deadline(t), info.Namespace, "nobody", "nothing")
+			if paths := client.Paths(); !errors.Is(err, ray.ErrActorNotFound) || paths.Detours[ray.DetourNoPath] != 1 || paths.Direct != 1 {
+				t.Errorf("%v by %+v", err, paths)
 			}
 			if info := conn.Info(); info.Epoch != 1 || info.NoDirect != "" || !info.GCS.Answers || info.ClusterID == "" {
 				t.Errorf("%+v", info)

@@ -19,7 +19,7 @@ const (
 // diagnose says what the cluster knows of an actor that does not answer, as an addition to an error. It takes no longer
 // than Options.CallTimeout.
 func (k *keeper) diagnose(ctx context.Context, id string) string {
-	gcs := k.client().GCS()
+	gcs := k.client.GCS()
 	if gcs == nil {
 		return ""
 	}
@@ -65,7 +65,7 @@ func (k *keeper) rayletLog(ctx context.Context, gcs *ray.GCS, nodeID string) (st
 	if node.ID == "" {
 		return "", nil
 	}
-	session := k.client().Session()
+	session := k.client.Session()
 	refs, err := session.SubmitWith(ctx, ray.Function{Module: "subprocess", Name: "check_output"},
 		ray.TaskOptions{NumCPUs: new(0.0), SchedulingStrategy: ray.NodeAffinity{NodeID: node.ID}},
 		[]any{"tail", "-c", strconv.Itoa(rayletTailBytes), path.Join(node.SessionDir, "logs", "raylet.err")})

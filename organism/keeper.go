@@ -84,7 +84,7 @@ func (o OrganConfig) agentIDs() []string {
 // keeper keeps what is configured alive on one session.
 type keeper struct {
 	organism  *Organism
-	opened    *ray.Client // of the session; see client
+	client    *ray.Client // of the session
 	namespace string
 	epoch     uint64
 	log       *slog.Logger
@@ -107,7 +107,7 @@ type keeper struct {
 
 func (o *Organism) newKeeper(client *ray.Client, epoch uint64) *keeper {
 	k := &keeper{
-		organism: o, opened: client, namespace: o.conn.Info().Namespace, epoch: epoch, log: o.log,
+		organism: o, client: client, namespace: o.conn.Info().Namespace, epoch: epoch, log: o.log,
 		slots: make(chan struct{}, startsAtOnce), attempts: map[string]*attempt{}, ended: make(chan struct{}),
 		made: map[string]string{}, seen: map[string]string{}, outdated: map[string]bool{}, conflicts: map[string]string{}, classes: map[string]*ray.ActorClass{},
 	}
@@ -116,7 +116,7 @@ func (o *Organism) newKeeper(client *ray.Client, epoch uint64) *keeper {
 
 // cluster names the cluster of the session; empty while there is no GCS to tell.
 func (k *keeper) cluster() string {
-	if gcs := k.client().GCS(); gcs != nil {
+	if gcs := k.client.GCS(); gcs != nil {
 		return gcs.ClusterID()
 	}
 	return ""
@@ -131,14 +131,6 @@ func (k *keeper) knows(name string) (id string, ours bool) {
 	defer k.mu.Unlock()
 	id, ours = k.seen[name]
 	return id, ours
-}
-
-// client is the session with what else is reachable now: direct calls may have become possible, or impossible.
-func (k *keeper) client() *ray.Client {
-	if now, err := k.organism.conn.Client(); err == nil && now.Session() == k.opened.Session() {
-		return now
-	}
-	return k.opened
 }
 
 // report is what the keeper knows of the actors.
@@ -196,7 +188,7 @@ func joined(lines []string) error {
 // running returns the ids of the namespace's actors that are ALIVE, by name. Without a GCS to ask it is nil, and every
 // actor has to be asked for itself.
 func (k *keeper) running(ctx context.Context) (map[string]string, error) {
-	gcs := k.client().GCS()
+	gcs := k.client.GCS()
 	if gcs == nil {
 		return nil, nil
 	}
@@ -250,7 +242,7 @@ func (k *keeper) look(ctx context.Context, specs []actorSpec, running map[string
 
 // whereabouts says in words what has become of an actor that does not run as it did.
 func (k *keeper) whereabouts(ctx context.Context, name string) string {
-	gcs := k.client().GCS()
+	gcs := k.client.GCS()
 	if gcs == nil {
 		return "actor " + name + " does not answer"
 	}
@@ -279,7 +271,7 @@ func (k *keeper) register(ctx context.Context, organ OrganConfig) error {
 	want := organ.agentIDs()
 	revision := hash(organ.ID, organ.Type, want)
 	lease := min(leaseRounds*(k.organism.opts.ReconcileInterval+roundCalls*k.organism.opts.CallTimeout), MaxLease)
-	v, err := k.client().Call(ctx, k.namespace, organ.ID, "configure", revision, want, lease.Seconds())
+	v, err := k.client.Call(ctx, k.namespace, organ.ID, "configure", revision, want, lease.Seconds())
 	if err != nil {
 		return fmt.Errorf("organ %s does not take its configuration: %w", organ.ID, err)
 	}

@@ -119,7 +119,7 @@ func (p *prober) probe(ctx context.Context, spec actorSpec) evidence {
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ray.ErrUnreachable) {
 		return evidence{}
 	}
-	gcs := p.client().GCS()
+	gcs := p.client.GCS()
 	if gcs == nil {
 		return evidence{missed: true}
 	}
@@ -194,7 +194,7 @@ func (p *prober) mayBeBusy(process ray.ActorInfo) bool {
 func (p *prober) kill(ctx context.Context, process ray.ActorInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, p.organism.opts.CallTimeout)
 	defer cancel()
-	gcs, session := p.client().GCS(), p.client().Session()
+	gcs, session := p.client.GCS(), p.client.Session()
 	if gcs == nil {
 		return ErrNoGCS
 	}

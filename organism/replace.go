@@ -51,7 +51,7 @@ func (o *Organism) ReplaceOutdated(ctx context.Context) (replaced []string, err 
 
 // end ends an actor for good, unless another one has its name by now.
 func (k *keeper) end(ctx context.Context, name, id string) error {
-	session := k.client().Session()
+	session := k.client.Session()
 	handle, err := session.GetActor(ctx, name, k.namespace)
 	if errors.Is(err, ray.ErrActorNotFound) {
 		return nil

@@ -168,9 +168,9 @@ func (k *keeper) obtain(ctx context.Context, spec actorSpec) (id string, err err
 func (k *keeper) find(ctx context.Context, spec actorSpec) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
 	defer cancel()
-	gcs := k.client().GCS()
+	gcs := k.client.GCS()
 	if gcs == nil {
-		handle, err := k.client().Session().GetActor(ctx, spec.name, k.namespace)
+		handle, err := k.client.Session().GetActor(ctx, spec.name, k.namespace)
 		if err != nil {
 			return "", err
 		}
@@ -197,7 +197,7 @@ func (k *keeper) taken(spec actorSpec, by string) error {
 func (k *keeper) ping(ctx context.Context, spec actorSpec, timeout time.Duration) (Pong, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	v, err := k.client().Call(ctx, k.namespace, spec.name, "ping")
+	v, err := k.client.Call(ctx, k.namespace, spec.name, "ping")
 	if errors.Is(err, ray.ErrNoSuchMethod) {
 		return Pong{}, fmt.Errorf("%w: %w", k.taken(spec, "an actor without ping"), err)
 	}
@@ -247,7 +247,7 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	if err != nil {
 		return "", err
 	}
-	uri, err := k.organism.upload(ctx, k.client().Session())
+	uri, err := k.organism.upload(ctx, k.client.Session())
 	if err != nil {
 		return "", fmt.Errorf("upload the worker binary: %w", err)
 	}
@@ -257,7 +257,7 @@ func (k *keeper) create(ctx context.Context, spec actorSpec) (id string, err err
 	if k.organism.opts.NoCPU {
 		cpus = 0
 	}
-	handle, err := k.client().Session().CreateActor(ctx, class, ray.ActorOptions{
+	handle, err := k.client.Session().CreateActor(ctx, class, ray.ActorOptions{
 		Name:        spec.name,
 		Namespace:   k.namespace,
 		Detached:    true,
@@ -287,7 +287,7 @@ func (k *keeper) class(ctx context.Context, name string) (*ray.ActorClass, error
 		for i, g := range c.Groups {
 			groups[i] = ray.ConcurrencyGroup(g)
 		}
-		class, err := k.client().Session().GoClass(ctx, c.Name, c.Methods, groups...)
+		class, err := k.client.Session().GoClass(ctx, c.Name, c.Methods, groups...)
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,8 @@ import (
 
 // Client pairs a session with the direct path of the same cluster, and chooses between them for each call of a named
 // actor. Either may be missing: calls then take the other path or fail with its error, with ErrNoSession if that one is
-// missing too. It owns neither: whoever opened them closes them. It is safe for concurrent use.
+// missing too. The direct path may come, go and be replaced while calls are made, see SetDirect. A Client owns neither:
+// whoever opened them closes them. It is safe for concurrent use.
 type Client struct {
 	*paths
 	mode DirectMode
@@ -19,16 +20,21 @@ type Client struct {
 
 // paths is what a Client shares with those that WithDirect makes of it.
 type paths struct {
-	session  *Session
-	gcs      *GCS
-	direct   *Direct
-	noDirect error // why direct is nil
+	session *Session
+	second  atomic.Pointer[secondPath]
 
 	viaDirect atomic.Int64
 	detours   [len(detours)]atomic.Int64
 
 	mu      sync.Mutex // guards handles
 	handles map[actorKey]*ActorHandle
+}
+
+// secondPath is what there is of the cluster beside the session. It does not change.
+type secondPath struct {
+	gcs    *GCS
+	direct *Direct
+	reason error // why direct is nil
 }
 
 // DirectMode says whether calls of named actors are made directly.
@@ -80,7 +86,16 @@ const maxHandles = 4096
 // NewClient makes a client of what there is, in mode DirectAuto: any of the three may be nil. noDirect says why there is
 // no direct path.
 func NewClient(session *Session, gcs *GCS, direct *Direct, noDirect error) *Client {
-	return &Client{paths: &paths{session: session, gcs: gcs, direct: direct, noDirect: noDirect, handles: map[actorKey]*ActorHandle{}}}
+	c := &Client{paths: &paths{session: session, handles: map[actorKey]*ActorHandle{}}}
+	c.SetDirect(gcs, direct, noDirect)
+	return c
+}
+
+// SetDirect replaces the GCS and the direct path, or takes them away, for this client and for all that share with it.
+// Calls that begin from then on use the new ones, and the counts go on. Calls under way stay on the old ones, which are
+// the caller's to close, after a while: some call may just have taken them.
+func (c *Client) SetDirect(gcs *GCS, direct *Direct, noDirect error) {
+	c.second.Store(&secondPath{gcs, direct, noDirect})
 }
 
 // WithDirect returns a client that makes calls as mode says. It shares everything else with c, the counts included: one
@@ -90,11 +105,14 @@ func (c *Client) WithDirect(mode DirectMode) *Client { return &Client{c.paths, m
 // Session returns the Ray Client session; nil where there is none.
 func (c *Client) Session() *Session { return c.session }
 
-// GCS returns the connection to the cluster's control store; nil where it is not reachable from here.
-func (c *Client) GCS() *GCS { return c.gcs }
+// GCS returns the connection to the cluster's control store that there is now; nil where it is not reachable from here.
+func (c *Client) GCS() *GCS { return c.second.Load().gcs }
 
-// Direct returns the direct path, or nil and the reason why there is none.
-func (c *Client) Direct() (*Direct, error) { return c.direct, c.noDirect }
+// Direct returns the direct path that there is now, or nil and the reason why there is none.
+func (c *Client) Direct() (*Direct, error) {
+	second := c.second.Load()
+	return second.direct, second.reason
+}
 
 // PathStats counts the calls by the path they took.
 type PathStats struct {
@@ -120,19 +138,20 @@ func (c *Client) Paths() PathStats {
 // ActorHandle.Call for what comes back.
 func (c *Client) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
 	key := actorKey{namespace, name}
+	direct, noDirect := c.Direct()
 	why := DetourOff
 	switch {
 	case c.mode == DirectOff:
-	case c.direct != nil:
-		v, err := c.direct.Call(ctx, namespace, name, method, args...)
+	case direct != nil:
+		v, err := direct.Call(ctx, namespace, name, method, args...)
 		if why = detourFor(err); why == "" || ctx.Err() != nil || c.session == nil || c.mode == DirectRequire {
 			c.viaDirect.Add(1)
 			return v, err
 		}
 	case c.mode == DirectRequire:
 		err := ErrUnreachable
-		if c.noDirect != nil {
-			err = fmt.Errorf("%w: there is no direct path: %w", ErrUnreachable, c.noDirect)
+		if noDirect != nil {
+			err = fmt.Errorf("%w: there is no direct path: %w", ErrUnreachable, noDirect)
 		}
 		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
 	default:
@@ -140,8 +159,8 @@ func (c *Client) Call(ctx context.Context, namespace, name, method string, args 
 	}
 	if c.session == nil {
 		err := ErrNoSession
-		if c.direct == nil && c.noDirect != nil {
-			err = fmt.Errorf("%w, and no direct path: %w", ErrNoSession, c.noDirect)
+		if direct == nil && noDirect != nil {
+			err = fmt.Errorf("%w, and no direct path: %w", ErrNoSession, noDirect)
 		}
 		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
 	}

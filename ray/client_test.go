@@ -55,6 +55,35 @@ func testAClientWithoutASession(t *testing.T, x directSetup) {
 	wantSent(t, second(ray.NewClient(nil, nil, nil, nil).Call(deadline(t), x.namespace, "counter", "get")), ray.ErrNoSession, ray.SentNo)
 }
 
+// A direct path that comes late, or goes, is that of all who hold the client, and the counts go on.
+func testTheDirectPathChanges(t *testing.T, x directSetup) {
+	gone := errors.New("gone")
+	client := ray.NewClient(x.session, nil, nil, nil)
+	require := client.WithDirect(ray.DirectRequire)
+	call := func(c *ray.Client) error { return second(c.Call(deadline(t), x.namespace, "counter", "get")) }
+	wantSent(t, call(require), ray.ErrUnreachable, ray.SentNo)
+	for _, there := range []bool{false, true, false} {
+		if there {
+			client.SetDirect(x.gcs, x.direct, nil)
+			if err := call(require); err != nil {
+				t.Error(err)
+			}
+		} else {
+			require.SetDirect(nil, nil, gone)
+			wantSent(t, call(require), gone, ray.SentNo)
+		}
+		if err := call(client); err != nil {
+			t.Error(err)
+		}
+		if direct, reason := client.Direct(); (direct != nil) != there || (client.GCS() != nil) != there || there != (reason == nil) {
+			t.Errorf("%v, %v", direct, reason)
+		}
+	}
+	if paths := client.Paths(); paths.Direct != 2 || paths.Detours[ray.DetourNoPath] != 2 || paths.Session != 2 {
+		t.Errorf("%+v", paths)
+	}
+}
+
 func testModes(t *testing.T, x directSetup) {
 	auto := ray.NewClient(x.session, x.gcs, x.direct, nil)
 	off, require := auto.WithDirect(ray.DirectOff), auto.WithDirect(ray.DirectRequire)

@@ -46,6 +46,7 @@ func TestDirectNetworks(t *testing.T) {
 		"results in the object store are freed":         testResultsInTheObjectStore,
 		"a client without a session":                    testAClientWithoutASession,
 		"modes of a client":                             testModes,
+		"a direct path that changes":                    testTheDirectPathChanges,
 		"a GCS that is silent is remembered":            testASilentGCSIsRemembered,
 		"only the client port can be reached":           testOnlyTheClientPort,
 	} {
