@@ -49,6 +49,7 @@ type GCS struct {
 	conn        *grpc.ClientConn
 	actors      corepb.ActorInfoGcsServiceClient
 	nodes       corepb.NodeInfoGcsServiceClient
+	resources   corepb.NodeResourceInfoGcsServiceClient
 	kv          corepb.InternalKVGcsServiceClient
 }
 
@@ -74,6 +75,7 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 	g.conn = conn
 	g.actors = corepb.NewActorInfoGcsServiceClient(conn)
 	g.nodes = corepb.NewNodeInfoGcsServiceClient(conn)
+	g.resources = corepb.NewNodeResourceInfoGcsServiceClient(conn)
 	g.kv = corepb.NewInternalKVGcsServiceClient(conn)
 	if err := g.identify(ctx, opts.ClusterID); err != nil {
 		return nil, errors.Join(fmt.Errorf("ray: GCS at %s: %w", address, err), conn.Close())
@@ -238,7 +240,7 @@ func (g *GCS) Actors(ctx context.Context) ([]ActorInfo, error) {
 // AliveActors lists the named actors of a namespace that are ALIVE, sorted by name. The GCS sends those alone: on a
 // cluster that has seen many actors it is much less than NamedActors reads.
 func (g *GCS) AliveActors(ctx context.Context, namespace string) ([]ActorInfo, error) {
-	all, err := g.listActors(ctx, &corepb.GetAllActorInfoRequest{Filters: &corepb.GetAllActorInfoRequest_Filters{State: corepb.ActorTableData_ALIVE}})
+	all, err := g.listActors(ctx, &corepb.GetAllActorInfoRequest{Filters: &corepb.GetAllActorInfoRequest_Filters{State: corepb.ActorTableData_ALIVE.Enum()}})
 	return namedIn(all, namespace), err
 }
 

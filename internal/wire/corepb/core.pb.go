@@ -2606,7 +2606,7 @@ func (x *GetActorInfoReply) GetActorTableData() *ActorTableData {
 type GetAllActorInfoRequest struct {
 	state         protoimpl.MessageState          `protogen:"open.v1"`
 	ShowDeadJobs  bool                            `protobuf:"varint,1,opt,name=show_dead_jobs,json=showDeadJobs,proto3" json:"show_dead_jobs,omitempty"`
-	Limit         int64                           `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit         *int64                          `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	Filters       *GetAllActorInfoRequest_Filters `protobuf:"bytes,3,opt,name=filters,proto3" json:"filters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2650,8 +2650,8 @@ func (x *GetAllActorInfoRequest) GetShowDeadJobs() bool {
 }
 
 func (x *GetAllActorInfoRequest) GetLimit() int64 {
-	if x != nil {
-		return x.Limit
+	if x != nil && x.Limit != nil {
+		return *x.Limit
 	}
 	return 0
 }
@@ -3095,6 +3095,146 @@ func (x *GetAllNodeInfoReply) GetNodeInfoList() []*GcsNodeInfo {
 	return nil
 }
 
+type AvailableResources struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	NodeId             []byte                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ResourcesAvailable map[string]float64     `protobuf:"bytes,2,rep,name=resources_available,json=resourcesAvailable,proto3" json:"resources_available,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *AvailableResources) Reset() {
+	*x = AvailableResources{}
+	mi := &file_core_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AvailableResources) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AvailableResources) ProtoMessage() {}
+
+func (x *AvailableResources) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AvailableResources.ProtoReflect.Descriptor instead.
+func (*AvailableResources) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *AvailableResources) GetNodeId() []byte {
+	if x != nil {
+		return x.NodeId
+	}
+	return nil
+}
+
+func (x *AvailableResources) GetResourcesAvailable() map[string]float64 {
+	if x != nil {
+		return x.ResourcesAvailable
+	}
+	return nil
+}
+
+type GetAllAvailableResourcesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAllAvailableResourcesRequest) Reset() {
+	*x = GetAllAvailableResourcesRequest{}
+	mi := &file_core_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAllAvailableResourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAllAvailableResourcesRequest) ProtoMessage() {}
+
+func (x *GetAllAvailableResourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAllAvailableResourcesRequest.ProtoReflect.Descriptor instead.
+func (*GetAllAvailableResourcesRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{47}
+}
+
+type GetAllAvailableResourcesReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        *GcsStatus             `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	ResourcesList []*AvailableResources  `protobuf:"bytes,2,rep,name=resources_list,json=resourcesList,proto3" json:"resources_list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAllAvailableResourcesReply) Reset() {
+	*x = GetAllAvailableResourcesReply{}
+	mi := &file_core_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAllAvailableResourcesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAllAvailableResourcesReply) ProtoMessage() {}
+
+func (x *GetAllAvailableResourcesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAllAvailableResourcesReply.ProtoReflect.Descriptor instead.
+func (*GetAllAvailableResourcesReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GetAllAvailableResourcesReply) GetStatus() *GcsStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *GetAllAvailableResourcesReply) GetResourcesList() []*AvailableResources {
+	if x != nil {
+		return x.ResourcesList
+	}
+	return nil
+}
+
 type InternalKVGetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -3105,7 +3245,7 @@ type InternalKVGetRequest struct {
 
 func (x *InternalKVGetRequest) Reset() {
 	*x = InternalKVGetRequest{}
-	mi := &file_core_proto_msgTypes[46]
+	mi := &file_core_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3117,7 +3257,7 @@ func (x *InternalKVGetRequest) String() string {
 func (*InternalKVGetRequest) ProtoMessage() {}
 
 func (x *InternalKVGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[46]
+	mi := &file_core_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3130,7 +3270,7 @@ func (x *InternalKVGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InternalKVGetRequest.ProtoReflect.Descriptor instead.
 func (*InternalKVGetRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{46}
+	return file_core_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *InternalKVGetRequest) GetKey() []byte {
@@ -3157,7 +3297,7 @@ type InternalKVGetReply struct {
 
 func (x *InternalKVGetReply) Reset() {
 	*x = InternalKVGetReply{}
-	mi := &file_core_proto_msgTypes[47]
+	mi := &file_core_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3309,7 @@ func (x *InternalKVGetReply) String() string {
 func (*InternalKVGetReply) ProtoMessage() {}
 
 func (x *InternalKVGetReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[47]
+	mi := &file_core_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3322,7 @@ func (x *InternalKVGetReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InternalKVGetReply.ProtoReflect.Descriptor instead.
 func (*InternalKVGetReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{47}
+	return file_core_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *InternalKVGetReply) GetStatus() *GcsStatus {
@@ -3215,7 +3355,7 @@ type WorkerTableData struct {
 
 func (x *WorkerTableData) Reset() {
 	*x = WorkerTableData{}
-	mi := &file_core_proto_msgTypes[48]
+	mi := &file_core_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3227,7 +3367,7 @@ func (x *WorkerTableData) String() string {
 func (*WorkerTableData) ProtoMessage() {}
 
 func (x *WorkerTableData) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[48]
+	mi := &file_core_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3240,7 +3380,7 @@ func (x *WorkerTableData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerTableData.ProtoReflect.Descriptor instead.
 func (*WorkerTableData) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{48}
+	return file_core_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WorkerTableData) GetIsAlive() bool {
@@ -3308,7 +3448,7 @@ type AddWorkerInfoRequest struct {
 
 func (x *AddWorkerInfoRequest) Reset() {
 	*x = AddWorkerInfoRequest{}
-	mi := &file_core_proto_msgTypes[49]
+	mi := &file_core_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3460,7 @@ func (x *AddWorkerInfoRequest) String() string {
 func (*AddWorkerInfoRequest) ProtoMessage() {}
 
 func (x *AddWorkerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[49]
+	mi := &file_core_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3473,7 @@ func (x *AddWorkerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddWorkerInfoRequest.ProtoReflect.Descriptor instead.
 func (*AddWorkerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{49}
+	return file_core_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AddWorkerInfoRequest) GetWorkerData() *WorkerTableData {
@@ -3352,7 +3492,7 @@ type AddWorkerInfoReply struct {
 
 func (x *AddWorkerInfoReply) Reset() {
 	*x = AddWorkerInfoReply{}
-	mi := &file_core_proto_msgTypes[50]
+	mi := &file_core_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3504,7 @@ func (x *AddWorkerInfoReply) String() string {
 func (*AddWorkerInfoReply) ProtoMessage() {}
 
 func (x *AddWorkerInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[50]
+	mi := &file_core_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3517,7 @@ func (x *AddWorkerInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddWorkerInfoReply.ProtoReflect.Descriptor instead.
 func (*AddWorkerInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{50}
+	return file_core_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AddWorkerInfoReply) GetStatus() *GcsStatus {
@@ -3396,7 +3536,7 @@ type FreeLocalObjectsRequest struct {
 
 func (x *FreeLocalObjectsRequest) Reset() {
 	*x = FreeLocalObjectsRequest{}
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3408,7 +3548,7 @@ func (x *FreeLocalObjectsRequest) String() string {
 func (*FreeLocalObjectsRequest) ProtoMessage() {}
 
 func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3421,7 +3561,7 @@ func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsRequest.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{51}
+	return file_core_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FreeLocalObjectsRequest) GetObjectIds() [][]byte {
@@ -3439,7 +3579,7 @@ type FreeLocalObjectsReply struct {
 
 func (x *FreeLocalObjectsReply) Reset() {
 	*x = FreeLocalObjectsReply{}
-	mi := &file_core_proto_msgTypes[52]
+	mi := &file_core_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3451,7 +3591,7 @@ func (x *FreeLocalObjectsReply) String() string {
 func (*FreeLocalObjectsReply) ProtoMessage() {}
 
 func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[52]
+	mi := &file_core_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3464,21 +3604,21 @@ func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsReply.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{52}
+	return file_core_proto_rawDescGZIP(), []int{55}
 }
 
 type GetAllActorInfoRequest_Filters struct {
-	state         protoimpl.MessageState    `protogen:"open.v1"`
-	ActorId       []byte                    `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
-	JobId         []byte                    `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	State         ActorTableData_ActorState `protobuf:"varint,3,opt,name=state,proto3,enum=seedcore.wire.core.ActorTableData_ActorState" json:"state,omitempty"`
+	state         protoimpl.MessageState     `protogen:"open.v1"`
+	ActorId       []byte                     `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	JobId         []byte                     `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	State         *ActorTableData_ActorState `protobuf:"varint,3,opt,name=state,proto3,enum=seedcore.wire.core.ActorTableData_ActorState,oneof" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetAllActorInfoRequest_Filters) Reset() {
 	*x = GetAllActorInfoRequest_Filters{}
-	mi := &file_core_proto_msgTypes[53]
+	mi := &file_core_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3630,7 @@ func (x *GetAllActorInfoRequest_Filters) String() string {
 func (*GetAllActorInfoRequest_Filters) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[53]
+	mi := &file_core_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3521,8 +3661,8 @@ func (x *GetAllActorInfoRequest_Filters) GetJobId() []byte {
 }
 
 func (x *GetAllActorInfoRequest_Filters) GetState() ActorTableData_ActorState {
-	if x != nil {
-		return x.State
+	if x != nil && x.State != nil {
+		return *x.State
 	}
 	return ActorTableData_DEPENDENCIES_UNREADY
 }
@@ -3702,15 +3842,17 @@ const file_core_proto_rawDesc = "" +
 	"\bactor_id\x18\x01 \x01(\fR\aactorId\"\x98\x01\n" +
 	"\x11GetActorInfoReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\x12L\n" +
-	"\x10actor_table_data\x18\x02 \x01(\v2\".seedcore.wire.core.ActorTableDataR\x0eactorTableData\"\xa5\x02\n" +
+	"\x10actor_table_data\x18\x02 \x01(\v2\".seedcore.wire.core.ActorTableDataR\x0eactorTableData\"\xc3\x02\n" +
 	"\x16GetAllActorInfoRequest\x12$\n" +
-	"\x0eshow_dead_jobs\x18\x01 \x01(\bR\fshowDeadJobs\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12L\n" +
-	"\afilters\x18\x03 \x01(\v22.seedcore.wire.core.GetAllActorInfoRequest.FiltersR\afilters\x1a\x80\x01\n" +
+	"\x0eshow_dead_jobs\x18\x01 \x01(\bR\fshowDeadJobs\x12\x19\n" +
+	"\x05limit\x18\x02 \x01(\x03H\x00R\x05limit\x88\x01\x01\x12L\n" +
+	"\afilters\x18\x03 \x01(\v22.seedcore.wire.core.GetAllActorInfoRequest.FiltersR\afilters\x1a\x8f\x01\n" +
 	"\aFilters\x12\x19\n" +
 	"\bactor_id\x18\x01 \x01(\fR\aactorId\x12\x15\n" +
-	"\x06job_id\x18\x02 \x01(\fR\x05jobId\x12C\n" +
-	"\x05state\x18\x03 \x01(\x0e2-.seedcore.wire.core.ActorTableData.ActorStateR\x05state\"\xd4\x01\n" +
+	"\x06job_id\x18\x02 \x01(\fR\x05jobId\x12H\n" +
+	"\x05state\x18\x03 \x01(\x0e2-.seedcore.wire.core.ActorTableData.ActorStateH\x00R\x05state\x88\x01\x01B\b\n" +
+	"\x06_stateB\b\n" +
+	"\x06_limit\"\xd4\x01\n" +
 	"\x14GetAllActorInfoReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\x12L\n" +
 	"\x10actor_table_data\x18\x02 \x03(\v2\".seedcore.wire.core.ActorTableDataR\x0eactorTableData\x12\x14\n" +
@@ -3746,7 +3888,17 @@ const file_core_proto_rawDesc = "" +
 	"\x15GetAllNodeInfoRequest\"\x93\x01\n" +
 	"\x13GetAllNodeInfoReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\x12E\n" +
-	"\x0enode_info_list\x18\x02 \x03(\v2\x1f.seedcore.wire.core.GcsNodeInfoR\fnodeInfoList\"F\n" +
+	"\x0enode_info_list\x18\x02 \x03(\v2\x1f.seedcore.wire.core.GcsNodeInfoR\fnodeInfoList\"\xe5\x01\n" +
+	"\x12AvailableResources\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\fR\x06nodeId\x12o\n" +
+	"\x13resources_available\x18\x02 \x03(\v2>.seedcore.wire.core.AvailableResources.ResourcesAvailableEntryR\x12resourcesAvailable\x1aE\n" +
+	"\x17ResourcesAvailableEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"!\n" +
+	"\x1fGetAllAvailableResourcesRequest\"\xa5\x01\n" +
+	"\x1dGetAllAvailableResourcesReply\x125\n" +
+	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\x12M\n" +
+	"\x0eresources_list\x18\x02 \x03(\v2&.seedcore.wire.core.AvailableResourcesR\rresourcesList\"F\n" +
 	"\x14InternalKVGetRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\fR\tnamespace\"a\n" +
@@ -3817,7 +3969,9 @@ const file_core_proto_rawDesc = "" +
 	"\n" +
 	"CheckAlive\x12%.seedcore.wire.core.CheckAliveRequest\x1a#.seedcore.wire.core.CheckAliveReply\x12^\n" +
 	"\fGetClusterId\x12'.seedcore.wire.core.GetClusterIdRequest\x1a%.seedcore.wire.core.GetClusterIdReply\x12d\n" +
-	"\x0eGetAllNodeInfo\x12).seedcore.wire.core.GetAllNodeInfoRequest\x1a'.seedcore.wire.core.GetAllNodeInfoReply2y\n" +
+	"\x0eGetAllNodeInfo\x12).seedcore.wire.core.GetAllNodeInfoRequest\x1a'.seedcore.wire.core.GetAllNodeInfoReply2\xa1\x01\n" +
+	"\x1aNodeResourceInfoGcsService\x12\x82\x01\n" +
+	"\x18GetAllAvailableResources\x123.seedcore.wire.core.GetAllAvailableResourcesRequest\x1a1.seedcore.wire.core.GetAllAvailableResourcesReply2y\n" +
 	"\x14InternalKVGcsService\x12a\n" +
 	"\rInternalKVGet\x12(.seedcore.wire.core.InternalKVGetRequest\x1a&.seedcore.wire.core.InternalKVGetReply2y\n" +
 	"\x14WorkerInfoGcsService\x12a\n" +
@@ -3838,70 +3992,74 @@ func file_core_proto_rawDescGZIP() []byte {
 }
 
 var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_core_proto_goTypes = []any{
-	(Language)(0),                          // 0: seedcore.wire.core.Language
-	(TaskType)(0),                          // 1: seedcore.wire.core.TaskType
-	(WorkerType)(0),                        // 2: seedcore.wire.core.WorkerType
-	(WorkerExitType)(0),                    // 3: seedcore.wire.core.WorkerExitType
-	(ActorTableData_ActorState)(0),         // 4: seedcore.wire.core.ActorTableData.ActorState
-	(GcsNodeInfo_GcsNodeState)(0),          // 5: seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	(*Address)(nil),                        // 6: seedcore.wire.core.Address
-	(*PythonFunctionDescriptor)(nil),       // 7: seedcore.wire.core.PythonFunctionDescriptor
-	(*FunctionDescriptor)(nil),             // 8: seedcore.wire.core.FunctionDescriptor
-	(*ObjectReference)(nil),                // 9: seedcore.wire.core.ObjectReference
-	(*TaskArg)(nil),                        // 10: seedcore.wire.core.TaskArg
-	(*ActorTaskSpec)(nil),                  // 11: seedcore.wire.core.ActorTaskSpec
-	(*ActorCreationTaskSpec)(nil),          // 12: seedcore.wire.core.ActorCreationTaskSpec
-	(*TaskSpec)(nil),                       // 13: seedcore.wire.core.TaskSpec
-	(*PushTaskRequest)(nil),                // 14: seedcore.wire.core.PushTaskRequest
-	(*ReturnObject)(nil),                   // 15: seedcore.wire.core.ReturnObject
-	(*PushTaskReply)(nil),                  // 16: seedcore.wire.core.PushTaskReply
-	(*RayException)(nil),                   // 17: seedcore.wire.core.RayException
-	(*RuntimeEnvFailedContext)(nil),        // 18: seedcore.wire.core.RuntimeEnvFailedContext
-	(*ActorDiedErrorContext)(nil),          // 19: seedcore.wire.core.ActorDiedErrorContext
-	(*ActorUnschedulableContext)(nil),      // 20: seedcore.wire.core.ActorUnschedulableContext
-	(*ActorDeathCause)(nil),                // 21: seedcore.wire.core.ActorDeathCause
-	(*KillActorRequest)(nil),               // 22: seedcore.wire.core.KillActorRequest
-	(*KillActorReply)(nil),                 // 23: seedcore.wire.core.KillActorReply
-	(*ExitRequest)(nil),                    // 24: seedcore.wire.core.ExitRequest
-	(*ExitReply)(nil),                      // 25: seedcore.wire.core.ExitReply
-	(*CoreWorkerStats)(nil),                // 26: seedcore.wire.core.CoreWorkerStats
-	(*GetCoreWorkerStatsRequest)(nil),      // 27: seedcore.wire.core.GetCoreWorkerStatsRequest
-	(*GetCoreWorkerStatsReply)(nil),        // 28: seedcore.wire.core.GetCoreWorkerStatsReply
-	(*NumPendingTasksRequest)(nil),         // 29: seedcore.wire.core.NumPendingTasksRequest
-	(*NumPendingTasksReply)(nil),           // 30: seedcore.wire.core.NumPendingTasksReply
-	(*LocalGCRequest)(nil),                 // 31: seedcore.wire.core.LocalGCRequest
-	(*LocalGCReply)(nil),                   // 32: seedcore.wire.core.LocalGCReply
-	(*RayletNotifyGCSRestartRequest)(nil),  // 33: seedcore.wire.core.RayletNotifyGCSRestartRequest
-	(*RayletNotifyGCSRestartReply)(nil),    // 34: seedcore.wire.core.RayletNotifyGCSRestartReply
-	(*CancelTaskRequest)(nil),              // 35: seedcore.wire.core.CancelTaskRequest
-	(*CancelTaskReply)(nil),                // 36: seedcore.wire.core.CancelTaskReply
-	(*GcsStatus)(nil),                      // 37: seedcore.wire.core.GcsStatus
-	(*ActorTableData)(nil),                 // 38: seedcore.wire.core.ActorTableData
-	(*GetNamedActorInfoRequest)(nil),       // 39: seedcore.wire.core.GetNamedActorInfoRequest
-	(*GetNamedActorInfoReply)(nil),         // 40: seedcore.wire.core.GetNamedActorInfoReply
-	(*GetActorInfoRequest)(nil),            // 41: seedcore.wire.core.GetActorInfoRequest
-	(*GetActorInfoReply)(nil),              // 42: seedcore.wire.core.GetActorInfoReply
-	(*GetAllActorInfoRequest)(nil),         // 43: seedcore.wire.core.GetAllActorInfoRequest
-	(*GetAllActorInfoReply)(nil),           // 44: seedcore.wire.core.GetAllActorInfoReply
-	(*CheckAliveRequest)(nil),              // 45: seedcore.wire.core.CheckAliveRequest
-	(*CheckAliveReply)(nil),                // 46: seedcore.wire.core.CheckAliveReply
-	(*GetClusterIdRequest)(nil),            // 47: seedcore.wire.core.GetClusterIdRequest
-	(*GetClusterIdReply)(nil),              // 48: seedcore.wire.core.GetClusterIdReply
-	(*GcsNodeInfo)(nil),                    // 49: seedcore.wire.core.GcsNodeInfo
-	(*GetAllNodeInfoRequest)(nil),          // 50: seedcore.wire.core.GetAllNodeInfoRequest
-	(*GetAllNodeInfoReply)(nil),            // 51: seedcore.wire.core.GetAllNodeInfoReply
-	(*InternalKVGetRequest)(nil),           // 52: seedcore.wire.core.InternalKVGetRequest
-	(*InternalKVGetReply)(nil),             // 53: seedcore.wire.core.InternalKVGetReply
-	(*WorkerTableData)(nil),                // 54: seedcore.wire.core.WorkerTableData
-	(*AddWorkerInfoRequest)(nil),           // 55: seedcore.wire.core.AddWorkerInfoRequest
-	(*AddWorkerInfoReply)(nil),             // 56: seedcore.wire.core.AddWorkerInfoReply
-	(*FreeLocalObjectsRequest)(nil),        // 57: seedcore.wire.core.FreeLocalObjectsRequest
-	(*FreeLocalObjectsReply)(nil),          // 58: seedcore.wire.core.FreeLocalObjectsReply
-	(*GetAllActorInfoRequest_Filters)(nil), // 59: seedcore.wire.core.GetAllActorInfoRequest.Filters
-	nil,                                    // 60: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	nil,                                    // 61: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	(Language)(0),                           // 0: seedcore.wire.core.Language
+	(TaskType)(0),                           // 1: seedcore.wire.core.TaskType
+	(WorkerType)(0),                         // 2: seedcore.wire.core.WorkerType
+	(WorkerExitType)(0),                     // 3: seedcore.wire.core.WorkerExitType
+	(ActorTableData_ActorState)(0),          // 4: seedcore.wire.core.ActorTableData.ActorState
+	(GcsNodeInfo_GcsNodeState)(0),           // 5: seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	(*Address)(nil),                         // 6: seedcore.wire.core.Address
+	(*PythonFunctionDescriptor)(nil),        // 7: seedcore.wire.core.PythonFunctionDescriptor
+	(*FunctionDescriptor)(nil),              // 8: seedcore.wire.core.FunctionDescriptor
+	(*ObjectReference)(nil),                 // 9: seedcore.wire.core.ObjectReference
+	(*TaskArg)(nil),                         // 10: seedcore.wire.core.TaskArg
+	(*ActorTaskSpec)(nil),                   // 11: seedcore.wire.core.ActorTaskSpec
+	(*ActorCreationTaskSpec)(nil),           // 12: seedcore.wire.core.ActorCreationTaskSpec
+	(*TaskSpec)(nil),                        // 13: seedcore.wire.core.TaskSpec
+	(*PushTaskRequest)(nil),                 // 14: seedcore.wire.core.PushTaskRequest
+	(*ReturnObject)(nil),                    // 15: seedcore.wire.core.ReturnObject
+	(*PushTaskReply)(nil),                   // 16: seedcore.wire.core.PushTaskReply
+	(*RayException)(nil),                    // 17: seedcore.wire.core.RayException
+	(*RuntimeEnvFailedContext)(nil),         // 18: seedcore.wire.core.RuntimeEnvFailedContext
+	(*ActorDiedErrorContext)(nil),           // 19: seedcore.wire.core.ActorDiedErrorContext
+	(*ActorUnschedulableContext)(nil),       // 20: seedcore.wire.core.ActorUnschedulableContext
+	(*ActorDeathCause)(nil),                 // 21: seedcore.wire.core.ActorDeathCause
+	(*KillActorRequest)(nil),                // 22: seedcore.wire.core.KillActorRequest
+	(*KillActorReply)(nil),                  // 23: seedcore.wire.core.KillActorReply
+	(*ExitRequest)(nil),                     // 24: seedcore.wire.core.ExitRequest
+	(*ExitReply)(nil),                       // 25: seedcore.wire.core.ExitReply
+	(*CoreWorkerStats)(nil),                 // 26: seedcore.wire.core.CoreWorkerStats
+	(*GetCoreWorkerStatsRequest)(nil),       // 27: seedcore.wire.core.GetCoreWorkerStatsRequest
+	(*GetCoreWorkerStatsReply)(nil),         // 28: seedcore.wire.core.GetCoreWorkerStatsReply
+	(*NumPendingTasksRequest)(nil),          // 29: seedcore.wire.core.NumPendingTasksRequest
+	(*NumPendingTasksReply)(nil),            // 30: seedcore.wire.core.NumPendingTasksReply
+	(*LocalGCRequest)(nil),                  // 31: seedcore.wire.core.LocalGCRequest
+	(*LocalGCReply)(nil),                    // 32: seedcore.wire.core.LocalGCReply
+	(*RayletNotifyGCSRestartRequest)(nil),   // 33: seedcore.wire.core.RayletNotifyGCSRestartRequest
+	(*RayletNotifyGCSRestartReply)(nil),     // 34: seedcore.wire.core.RayletNotifyGCSRestartReply
+	(*CancelTaskRequest)(nil),               // 35: seedcore.wire.core.CancelTaskRequest
+	(*CancelTaskReply)(nil),                 // 36: seedcore.wire.core.CancelTaskReply
+	(*GcsStatus)(nil),                       // 37: seedcore.wire.core.GcsStatus
+	(*ActorTableData)(nil),                  // 38: seedcore.wire.core.ActorTableData
+	(*GetNamedActorInfoRequest)(nil),        // 39: seedcore.wire.core.GetNamedActorInfoRequest
+	(*GetNamedActorInfoReply)(nil),          // 40: seedcore.wire.core.GetNamedActorInfoReply
+	(*GetActorInfoRequest)(nil),             // 41: seedcore.wire.core.GetActorInfoRequest
+	(*GetActorInfoReply)(nil),               // 42: seedcore.wire.core.GetActorInfoReply
+	(*GetAllActorInfoRequest)(nil),          // 43: seedcore.wire.core.GetAllActorInfoRequest
+	(*GetAllActorInfoReply)(nil),            // 44: seedcore.wire.core.GetAllActorInfoReply
+	(*CheckAliveRequest)(nil),               // 45: seedcore.wire.core.CheckAliveRequest
+	(*CheckAliveReply)(nil),                 // 46: seedcore.wire.core.CheckAliveReply
+	(*GetClusterIdRequest)(nil),             // 47: seedcore.wire.core.GetClusterIdRequest
+	(*GetClusterIdReply)(nil),               // 48: seedcore.wire.core.GetClusterIdReply
+	(*GcsNodeInfo)(nil),                     // 49: seedcore.wire.core.GcsNodeInfo
+	(*GetAllNodeInfoRequest)(nil),           // 50: seedcore.wire.core.GetAllNodeInfoRequest
+	(*GetAllNodeInfoReply)(nil),             // 51: seedcore.wire.core.GetAllNodeInfoReply
+	(*AvailableResources)(nil),              // 52: seedcore.wire.core.AvailableResources
+	(*GetAllAvailableResourcesRequest)(nil), // 53: seedcore.wire.core.GetAllAvailableResourcesRequest
+	(*GetAllAvailableResourcesReply)(nil),   // 54: seedcore.wire.core.GetAllAvailableResourcesReply
+	(*InternalKVGetRequest)(nil),            // 55: seedcore.wire.core.InternalKVGetRequest
+	(*InternalKVGetReply)(nil),              // 56: seedcore.wire.core.InternalKVGetReply
+	(*WorkerTableData)(nil),                 // 57: seedcore.wire.core.WorkerTableData
+	(*AddWorkerInfoRequest)(nil),            // 58: seedcore.wire.core.AddWorkerInfoRequest
+	(*AddWorkerInfoReply)(nil),              // 59: seedcore.wire.core.AddWorkerInfoReply
+	(*FreeLocalObjectsRequest)(nil),         // 60: seedcore.wire.core.FreeLocalObjectsRequest
+	(*FreeLocalObjectsReply)(nil),           // 61: seedcore.wire.core.FreeLocalObjectsReply
+	(*GetAllActorInfoRequest_Filters)(nil),  // 62: seedcore.wire.core.GetAllActorInfoRequest.Filters
+	nil,                                     // 63: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	nil,                                     // 64: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	nil,                                     // 65: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
 }
 var file_core_proto_depIdxs = []int32{
 	7,  // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
@@ -3933,61 +4091,66 @@ var file_core_proto_depIdxs = []int32{
 	38, // 26: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
 	37, // 27: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	38, // 28: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	59, // 29: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
+	62, // 29: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
 	37, // 30: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	38, // 31: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
 	37, // 32: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
 	37, // 33: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
 	5,  // 34: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	60, // 35: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	63, // 35: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
 	37, // 36: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
 	49, // 37: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
-	37, // 38: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
-	6,  // 39: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
-	2,  // 40: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
-	61, // 41: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
-	54, // 42: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
-	37, // 43: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	4,  // 44: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	14, // 45: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
-	22, // 46: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
-	35, // 47: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
-	24, // 48: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
-	27, // 49: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
-	29, // 50: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
-	31, // 51: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
-	33, // 52: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
-	39, // 53: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
-	41, // 54: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
-	43, // 55: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
-	45, // 56: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
-	47, // 57: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
-	50, // 58: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
-	52, // 59: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
-	55, // 60: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
-	57, // 61: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
-	16, // 62: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
-	23, // 63: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
-	36, // 64: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
-	25, // 65: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
-	28, // 66: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
-	30, // 67: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
-	32, // 68: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
-	34, // 69: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
-	40, // 70: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
-	42, // 71: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
-	44, // 72: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
-	46, // 73: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
-	48, // 74: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
-	51, // 75: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
-	53, // 76: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
-	56, // 77: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
-	58, // 78: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
-	62, // [62:79] is the sub-list for method output_type
-	45, // [45:62] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	64, // 38: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	37, // 39: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
+	52, // 40: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
+	37, // 41: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
+	6,  // 42: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
+	2,  // 43: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
+	65, // 44: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	57, // 45: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
+	37, // 46: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	4,  // 47: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	14, // 48: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
+	22, // 49: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
+	35, // 50: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
+	24, // 51: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
+	27, // 52: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
+	29, // 53: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
+	31, // 54: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
+	33, // 55: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
+	39, // 56: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
+	41, // 57: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
+	43, // 58: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
+	45, // 59: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
+	47, // 60: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
+	50, // 61: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
+	53, // 62: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
+	55, // 63: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
+	58, // 64: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
+	60, // 65: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
+	16, // 66: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
+	23, // 67: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
+	36, // 68: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
+	25, // 69: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
+	28, // 70: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
+	30, // 71: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
+	32, // 72: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
+	34, // 73: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
+	40, // 74: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
+	42, // 75: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
+	44, // 76: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
+	46, // 77: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
+	48, // 78: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
+	51, // 79: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
+	54, // 80: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
+	56, // 81: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
+	59, // 82: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
+	61, // 83: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
+	66, // [66:84] is the sub-list for method output_type
+	48, // [48:66] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_init() }
@@ -4004,15 +4167,17 @@ func file_core_proto_init() {
 		(*ActorDeathCause_ActorDiedErrorContext)(nil),
 		(*ActorDeathCause_ActorUnschedulableContext)(nil),
 	}
+	file_core_proto_msgTypes[37].OneofWrappers = []any{}
+	file_core_proto_msgTypes[56].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_rawDesc), len(file_core_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   56,
+			NumMessages:   60,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   7,
 		},
 		GoTypes:           file_core_proto_goTypes,
 		DependencyIndexes: file_core_proto_depIdxs,
