@@ -24,6 +24,8 @@ const (
 	DefaultSlowestBackoff = 10 * time.Second
 	DefaultConnectTimeout = 60 * time.Second
 	DefaultCallTimeout    = 60 * time.Second
+	DefaultMaxSessions    = 2
+	DefaultBulkIdle       = time.Minute
 )
 
 // AddressAuto stands for the cluster of this machine, as Ray itself records it.
@@ -59,6 +61,14 @@ type Config struct {
 	// ConnectTimeout bounds the opening of a session at one address: starting its process on the head takes seconds, and it
 	// fails at random. Default 60 s.
 	ConnectTimeout time.Duration
+	// MaxSessions bounds the sessions at a time: the main one, and those of WithBulk. Each costs a process and two threads on the
+	// head, and some seconds to open. 1: there is no bulk lane. Default 2.
+	MaxSessions int
+	// BulkIdle is how long a session of WithBulk is kept without use. Default one minute.
+	BulkIdle time.Duration
+	// MaxInFlight bounds the Call and WithBulk that are under way at a time. Default ray.MaxInFlight, 10 000. What one session
+	// lets wait for an answer is bounded as well: see ray.MaxInFlight.
+	MaxInFlight int
 	// CallTimeout bounds a Call whose context has no deadline. Default 60 s.
 	CallTimeout time.Duration
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
@@ -201,6 +211,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ReconnectGrace, ray.DefaultReconnectGrace)
 	setDefault(&c.ConnectTimeout, DefaultConnectTimeout)
 	setDefault(&c.CallTimeout, DefaultCallTimeout)
+	setDefault(&c.MaxSessions, DefaultMaxSessions)
+	setDefault(&c.BulkIdle, DefaultBulkIdle)
+	setDefault(&c.MaxInFlight, ray.MaxInFlight)
 	if c.Metrics == nil {
 		c.Metrics = noMetrics{}
 	}
@@ -218,9 +231,15 @@ func (c Config) withDefaults() (Config, error) {
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
 		"ReconnectGrace": c.ReconnectGrace, "ConnectTimeout": c.ConnectTimeout, "CallTimeout": c.CallTimeout,
+		"BulkIdle": c.BulkIdle,
 	} {
 		if d <= 0 {
 			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (SlowestBackoff must not be below FirstBackoff)"})
+		}
+	}
+	for name, n := range map[string]int{"MaxSessions": c.MaxSessions, "MaxInFlight": c.MaxInFlight} {
+		if n < 1 {
+			problems = append(problems, &ConfigError{name, strconv.Itoa(n), "has to be at least 1"})
 		}
 	}
 	return c, errors.Join(problems...)

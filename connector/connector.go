@@ -29,6 +29,7 @@ type Connector struct {
 	background sync.WaitGroup // what the owner started and waits for
 	path       path           // the owner's; Close takes it over
 	lastGood   int            // the owner's: which of the addresses worked last
+	bulk       bulkLane
 
 	subscribers subscribers
 
@@ -36,6 +37,8 @@ type Connector struct {
 	started    bool       // the owner runs
 	persistent bool       // the owner goes on after a failed attempt
 	reset      bool       // the owner is to replace the session
+	draining   bool       // new work is refused
+	underWay   int        // pieces of work that have begun
 	hooks      []namedHook
 	stat       Stat
 	info       Info
@@ -46,6 +49,7 @@ type Connector struct {
 	untold     []Event       // what is to be told
 	telling    bool          // a goroutine tells them
 	changed    chan struct{} // closed and replaced whenever info changes
+	drained    chan struct{} // closed when underWay reaches 0; nil while nobody waits for that
 	ownerDone  chan struct{} // closed when the owner has returned; path is Close's then
 	allDone    chan struct{} // closed when what the owner started has returned too
 }
@@ -73,6 +77,7 @@ func New(cfg Config) (*Connector, error) {
 		changed:   make(chan struct{}),
 		ownerDone: make(chan struct{}),
 		allDone:   make(chan struct{}),
+		bulk:      newBulkLane(cfg),
 		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, Namespace: cfg.Namespace},
 	}
 	c.owner, c.stop = context.WithCancel(context.Background())
@@ -107,7 +112,7 @@ func (c *Connector) run() {
 // Once it has succeeded, the connection is kept up until Close, as Start does it.
 func (c *Connector) Connect(ctx context.Context) error {
 	c.mu.Lock()
-	if c.info.Session.Answers && !c.reset && c.client.Session().Err() == nil {
+	if !c.draining && c.info.Session.Answers && !c.reset && c.client.Session().Err() == nil {
 		c.mu.Unlock()
 		return nil
 	}
@@ -115,7 +120,8 @@ func (c *Connector) Connect(ctx context.Context) error {
 }
 
 // Reset replaces the session by a new one, also when the present one is fine, and returns when the new one is up. Refs
-// and handles of the old session fail with ray.ErrStaleSession or ray.ErrSessionLost. Without a connection it is Connect.
+// and handles of the old session fail with ray.ErrStaleSession or ray.ErrSessionLost. Without a connection it is Connect. A
+// WithBulk under way goes on with its session; the next one has another.
 func (c *Connector) Reset(ctx context.Context) error {
 	c.mu.Lock()
 	c.reset = c.info.SessionID != ""
@@ -124,9 +130,9 @@ func (c *Connector) Reset(ctx context.Context) error {
 
 // await wakes the owner and waits for the outcome of the current attempt. It is entered with c.mu held and unlocks it.
 func (c *Connector) await(ctx context.Context) error {
-	if c.info.State.ends() {
+	if err := c.refused(); err != nil {
 		c.mu.Unlock()
-		return ErrClosed
+		return err
 	}
 	c.run()
 	a := c.attempt
@@ -161,9 +167,26 @@ func (c *Connector) wake() {
 func (c *Connector) Client() (*ray.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.now()
+}
+
+// refused tells whether nothing new may be begun, and why; c.mu is held.
+func (c *Connector) refused() error {
 	switch {
 	case c.info.State.ends():
-		return nil, ErrClosed
+		return ErrClosed
+	case c.draining:
+		return errDraining
+	}
+	return nil
+}
+
+// now is Client with c.mu held.
+func (c *Connector) now() (*ray.Client, error) {
+	err := c.refused()
+	switch {
+	case err != nil:
+		return nil, err
 	case c.client == nil && c.info.LastError != "":
 		return nil, fmt.Errorf("%w: %s", ErrNotConnected, c.info.LastError)
 	case c.client == nil:
@@ -176,11 +199,11 @@ func (c *Connector) Client() (*ray.Client, error) {
 func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client, uint64, error) {
 	for {
 		c.mu.Lock()
-		client, info, changed := c.client, c.info, c.changed
+		client, info, changed, err := c.client, c.info, c.changed, c.refused()
 		c.mu.Unlock()
 		switch {
-		case info.State.ends():
-			return nil, 0, ErrClosed
+		case err != nil:
+			return nil, 0, err
 		case info.Epoch > after && info.Session.Answers:
 			return client, info.Epoch, nil
 		}
@@ -193,7 +216,7 @@ func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client,
 }
 
 // Close ends the connection for good: it stops the supervisor, lets calls under way end until ctx does, and closes the
-// session on the server. A hook that goes on although its context ended is an error once ctx ends, and keeps running; the
+// sessions on the server. A hook that goes on although its context ended is an error once ctx ends, and keeps running; the
 // rest is closed all the same. Close is idempotent; a later call returns at once.
 func (c *Connector) Close(ctx context.Context) error {
 	c.mu.Lock()
@@ -214,7 +237,7 @@ func (c *Connector) Close(ctx context.Context) error {
 			err = fmt.Errorf("connector: close: a hook of the session still runs: %w", ctx.Err())
 		}
 	}
-	err = errors.Join(err, c.path.close(ctx))
+	err = errors.Join(err, c.bulk.close(ctx), c.path.close(ctx))
 	if c.client != nil {
 		err = errors.Join(err, c.client.Session().Close(ctx))
 	}

@@ -1,9 +1,6 @@
 package connector
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 var (
 	defaultMu sync.Mutex // guards defaultConnector
@@ -26,19 +23,4 @@ func Default() (*Connector, error) {
 	}
 	defaultConnector, err = New(cfg)
 	return defaultConnector, err
-}
-
-// Call runs a method of a named actor in the connection's namespace, on the client of the moment; see ray.Client.Call. A
-// context without a deadline is given Config.CallTimeout.
-func (c *Connector) Call(ctx context.Context, actor, method string, args ...any) (any, error) {
-	client, err := c.Client()
-	if err != nil {
-		return nil, err
-	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.CallTimeout)
-		defer cancel()
-	}
-	return client.Call(ctx, client.Session().Info().Namespace, actor, method, args...)
 }

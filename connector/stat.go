@@ -15,14 +15,18 @@ type Stat struct {
 	Session        ray.SessionStats `json:"session"`
 	Paths          ray.PathStats    `json:"paths"`
 	DirectInFlight int              `json:"direct_in_flight"`
+	// InFlight is how many Call and WithBulk are under way; Bulk tells of the sessions of WithBulk.
+	InFlight int      `json:"in_flight"`
+	Bulk     BulkStat `json:"bulk"`
 }
 
 // Stat returns the counters. It makes no round trip.
 func (c *Connector) Stat() Stat {
 	c.mu.Lock()
 	stat, client := c.stat, c.client
-	stat.Sessions = c.info.Epoch
+	stat.Sessions, stat.InFlight = c.info.Epoch, c.underWay
 	c.mu.Unlock()
+	stat.Bulk = c.bulk.snapshot()
 	if client != nil {
 		stat.Session, stat.Paths = client.Session().Stats(), client.Paths()
 		if direct, _ := client.Direct(); direct != nil {

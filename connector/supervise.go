@@ -115,6 +115,7 @@ func (c *Connector) connect() error {
 				c.log.Warn("connected to another address, since those before it fail", "address", where.asked, "cause", newConnectErrors(c.cfg.Address, failures))
 			}
 			c.connected(client, next, info, epoch)
+			c.bulk.setEpoch(epoch)
 			if old.gcs != nil && old.gcs != next.gcs {
 				c.retirePath(old) // now that the new client has taken its place
 			}
@@ -186,10 +187,7 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 	ctx, cancel := context.WithTimeout(c.owner, c.cfg.ConnectTimeout)
 	defer cancel()
 	start := time.Now()
-	session, err := ray.Open(ctx, ray.Config{
-		Address: where.session, Namespace: c.cfg.Namespace, ReconnectGrace: c.cfg.ReconnectGrace,
-		Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
-	})
+	session, err := ray.Open(ctx, c.sessionConfig(where.session, epoch))
 	if err != nil {
 		return nil, path{}, info, err
 	}
@@ -215,6 +213,14 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 		info.LastError = err.Error()
 	}
 	return ray.NewClient(session, next.gcs, next.direct, next.reason), next, info, nil
+}
+
+// sessionConfig is that of every session of the connector, in both lanes.
+func (c *Connector) sessionConfig(address string, epoch uint64) ray.Config {
+	return ray.Config{
+		Address: address, Namespace: c.cfg.Namespace, ReconnectGrace: c.cfg.ReconnectGrace,
+		Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
+	}
 }
 
 // watch checks the connection until its session is lost, is to be replaced, or the connector closes. It returns how long
