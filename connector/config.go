@@ -21,7 +21,7 @@ const (
 	DefaultHealthInterval = 5 * time.Second
 	DefaultHealthTimeout  = 5 * time.Second
 	DefaultFirstBackoff   = 500 * time.Millisecond
-	DefaultSlowestBackoff = 10 * time.Second
+	DefaultSlowestBackoff = 3 * time.Second
 	DefaultConnectTimeout = 60 * time.Second
 	DefaultCallTimeout    = 60 * time.Second
 	DefaultMaxSessions    = 2
@@ -49,11 +49,11 @@ type Config struct {
 	// Warnings are contradictions in the environment that were settled; Start and Connect log each once.
 	Warnings []string
 	// HealthInterval is the time between two checks of a connection, HealthTimeout the time that one may take. Their
-	// sum bounds how long a loss stays unnoticed. HealthTimeout is also how long the opening of a connection waits for the
+	// sum bounds how long a loss stays unnoticed. While a link does not answer, the next check comes after FirstBackoff. HealthTimeout is also how long the opening of a connection waits for the
 	// GCS, which is looked for in the background afterwards. Default 5 s each.
 	HealthInterval, HealthTimeout time.Duration
 	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
-	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 10 s.
+	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 3 s.
 	FirstBackoff, SlowestBackoff time.Duration
 	// ReconnectGrace is how long the cluster keeps a session that was cut; see ray.Config. A shorter one makes for a quicker
 	// change to another address, and loses refs to shorter cuts. Default ray.DefaultReconnectGrace, 30 s.

@@ -271,9 +271,13 @@ func (c *Connector) watch() time.Duration {
 	}
 }
 
-// untilCheck is the time until the next check: short while it is open whether the direct path is the right one.
+// untilCheck is the time until the next check: short while it is open whether the direct path is the right one, and while a
+// link does not answer, so that its return shows soon.
 func (c *Connector) untilCheck() time.Duration {
-	if c.path.gcs != nil && !c.path.proven {
+	c.mu.Lock()
+	well := c.info.State == StateConnected
+	c.mu.Unlock()
+	if !well || c.path.gcs != nil && !c.path.proven {
 		return min(c.cfg.FirstBackoff, c.cfg.HealthInterval)
 	}
 	return c.cfg.HealthInterval

@@ -15,8 +15,9 @@ import (
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
-// proofTimeout is how long the process behind a session may take to show that it lives, once there is reason to doubt it.
-const proofTimeout = 5 * time.Second
+// proofTimeout is how long the process behind a session may take to show that it lives, once there is reason to doubt it. One that
+// lives answers in milliseconds; for one that is gone the server answers nothing for half a minute.
+const proofTimeout = 2 * time.Second
 
 // watch notices when the process that the server runs for this session dies. The data channel would not tell: the server
 // keeps its end back for the whole grace period, in the hope of a client that comes back. The log channel ends at once. It
