@@ -34,6 +34,12 @@ run: setup build ## Start a local Ray (unless RAY_ADDRESS is set) and the organi
 test: setup-tests ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=2 runs two at a time
 	@scripts/test.sh $(PKG) -- $(ARGS)
 
+# What a drill prints is its timeline, so that all of it is shown.
+.PHONY: drills
+drills: ## Break a real Ray under load in every way that there is a drill for (half an hour or more); writes bench/drills.md
+	@scripts/setup.sh --drills
+	@GOPROXY=off go test -count=1 -v -timeout 3h -exec "'$(CURDIR)/scripts/isolate.sh'" ./drills -drills.all $(ARGS)
+
 .PHONY: test-matrix
 test-matrix: setup ## Test Go actors on every version of Ray that they are for; VERSIONS='2.48.0' chooses
 	@scripts/test_matrix.sh $(VERSIONS)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with the Ray that this project works with, and fetches the Go modules. With --tests, also what only tests
-# import, in a directory of its own: Ray has no need of it, and a user's .venv none either.
+# import, in a directory of its own: Ray has no need of it, and a user's .venv none either. With --drills, also
+# looks for redis-server, in which a GCS keeps its tables: one drill needs it, and nothing else does.
 #
 # A second run does nothing and takes no time. A run that was interrupted is repaired by the next one: the stamp is
 # written last, and an environment without it is checked, and made anew if the check fails.
@@ -97,6 +98,11 @@ if [ "${1:-}" = --tests ] && ! has_numpy; then
 		mv $FOR_TESTS.part $FOR_TESTS
 	fi
 	exec 9>&-
+fi
+
+if [ "${1:-}" = --drills ]; then
+	command -v redis-server >/dev/null ||
+		echo "setup: redis-server is missing, and the drill of a GCS that comes back will fail without it (Debian, Ubuntu: apt install redis-server)" >&2
 fi
 
 go mod download || fail "the Go modules cannot be fetched; the message above says why (GOPROXY is $(go env GOPROXY))"
