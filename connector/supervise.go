@@ -199,9 +199,6 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 	if info.GCSAddress == "" {
 		info.GCSAddress = si.GCSAddress
 	}
-	if problem := si.Untested(); problem != "" {
-		c.log.Warn("the cluster is not one that this driver was tested with", "problem", problem, "session", si.ID)
-	}
 	next, err := c.continuePath(c.owner, info.GCSAddress, info.NodeID)
 	if errors.Is(next.reason, ray.ErrOtherServer) && si.GCSAddress != "" && si.GCSAddress != info.GCSAddress {
 		c.log.Warn("no GCS but another server is at the configured address; the GCS that the cluster names is used. An address of the Ray Client server begins with ray://",

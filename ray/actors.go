@@ -158,7 +158,7 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	}
 	handles, err := s.schedule(ctx, target, task, kindActor, append(uses, more...))
 	if err != nil {
-		return nil, err
+		return nil, asExists(err, opts.Name, namespace)
 	}
 	return oneActor(target, handles, newActorHandle, opts.Name, namespace)
 }

@@ -31,6 +31,8 @@ func refused(c *Credentials, err error) error {
 	switch {
 	case errors.Is(err, ErrToken):
 		return err
+	case status.Code(err) == codes.Aborted && status.Convert(err).Message() == oldWrongCluster:
+		return fmt.Errorf("%w: %w", ErrClusterReplaced, err)
 	case status.Code(err) != codes.Unauthenticated:
 		return nil
 	case strings.Contains(status.Convert(err).Message(), wrongCluster):
@@ -44,6 +46,9 @@ func refused(c *Credentials, err error) error {
 
 // wrongCluster begins Ray's answer to a call that carries another cluster's id. It has the status of a wrong token.
 const wrongCluster = "WrongClusterID"
+
+// oldWrongCluster is all that Ray before 2.54 says in that case; it knows no tokens.
+const oldWrongCluster = "AuthError"
 
 // CredentialsFromEnv reads Ray's own variables through getenv, such as os.Getenv:
 //

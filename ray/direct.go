@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -96,6 +96,7 @@ var defaultDirectBounds = directBounds{
 // Calls of one goroutine to one actor run in order. A Direct is safe for concurrent use.
 type Direct struct {
 	gcs     *GCS
+	rules   versionRules
 	opts    DirectOptions
 	bounds  directBounds
 	classes classTable
@@ -127,15 +128,16 @@ func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
 }
 
 func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, error) {
-	if !slices.Contains(testedVersions, gcs.RayVersion()) {
-		return nil, fmt.Errorf("%w: direct calls are tested on %v, the cluster runs %s", ErrUnsupportedVersion, testedVersions, gcs.RayVersion())
+	rules, ok := tested[gcs.RayVersion()]
+	if !ok {
+		return nil, fmt.Errorf("%w: direct calls are tested on %s, the cluster runs %s", ErrUnsupportedVersion, strings.Join(TestedVersions(), ", "), gcs.RayVersion())
 	}
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	d := &Direct{
-		gcs: gcs, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
+		gcs: gcs, rules: rules, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
 		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, idle: list.New(),
 	}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())

@@ -273,6 +273,15 @@ func asNotFound(err error) error {
 	return err
 }
 
+// asExists turns what Ray before 2.54 says about a name that is taken into ErrActorExists. Later ones have a class for it.
+func asExists(err error, name, namespace string) error {
+	remote, ok := errors.AsType[*TaskError](err)
+	if ok && remote.Class == "ValueError" && strings.HasPrefix(remote.Message, fmt.Sprintf("The name %s (namespace=%s) is already taken", name, namespace)) {
+		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrActorExists, remote.Message)}
+	}
+	return err
+}
+
 // asNoSuchMethod turns what Ray says about an unknown method into ErrNoSuchMethod. The handle refuses the name, so that
 // the actor does not see the call.
 func asNoSuchMethod(err error) error {

@@ -27,8 +27,11 @@ func stored(reply *corepb.PushTaskReply) [][]byte {
 	return ids
 }
 
-// free has the raylet of t's node drop results.
+// free has the raylet of t's node drop results, where it does not by itself.
 func (d *Direct) free(t *target, ids [][]byte) error {
+	if !d.rules.resultsStay {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(d.ctx, freeWithin)
 	defer cancel()
 	address, err := d.gcs.raylet(ctx, t.data.GetAddress().GetNodeId())

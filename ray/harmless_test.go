@@ -54,6 +54,7 @@ func TestNothingThatCanBeCalledKillsAnActor(t *testing.T) {
 		"Odd":      {Name: "odd", MaxConcurrency: 1},
 		"AsyncOdd": {Name: "async", MaxConcurrency: 10},
 		"Counter":  {Name: "threads", MaxConcurrency: 3},
+		"Grouped":  {Name: "groups", ConcurrencyGroups: map[string]int{"io": 2}},
 	}
 	for class, opts := range kinds {
 		opts.Namespace, opts.NumCPUs = x.namespace, 0.1
@@ -77,6 +78,7 @@ func TestNothingThatCanBeCalledKillsAnActor(t *testing.T) {
 		"counter": {"get", "incr", "echo"},
 		"threads": {"get", "incr", "value"},
 		"odd":     {"echo", "none", "generator", "pair", "nothing", "ref", "refs", "handle", "large", "large_error", "lock", "locked_error", "keywords", "child"},
+		"groups":  {"quick", "hold"},
 		"async":   {"echo", "generator", "refs", "large", "fails", "plain"},
 	}
 	pids := map[string]int{}

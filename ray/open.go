@@ -40,6 +40,8 @@ var errStart = errors.New("the Ray Client server failed to start a process for t
 // Ray's server fails to start sessions at random; Open tries again, as a new client, until ctx ends. It does not wait for
 // a server to appear: when nothing answers at the address, or something that is no Ray Client server or has no room for
 // another client, it returns an error that wraps ErrNoClientServer at once, or after 15 seconds of silence.
+//
+// A cluster whose Ray version is none of TestedVersions is no error: Open says so once, as a warning to the logger.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -57,6 +59,9 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	for {
 		s, err := open(ctx, cfg)
 		if err == nil {
+			if problem := s.info.Untested(); problem != "" {
+				cfg.Logger.Warn("the cluster is not one that this driver was tested with", "problem", problem, "session", s.id)
+			}
 			return s, nil
 		}
 		if !isWorthAnotherClient(err) {

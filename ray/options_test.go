@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
 
@@ -343,7 +344,12 @@ func testCancel(t *testing.T, s *ray.Session) {
 	if err := s.Cancel(ctx, queued, false, false); err != nil {
 		t.Error(err)
 	}
-	if err := second(s.Get(ctx, queued)); !errors.Is(err, ray.ErrTaskCancelled) {
+	err = second(s.Get(ctx, queued))
+	if raytest.RayBefore(t, "2.54") { // a call that waits at an actor runs all the same there
+		if err != nil {
+			t.Error(err)
+		}
+	} else if !errors.Is(err, ray.ErrTaskCancelled) {
 		t.Error(err)
 	}
 	if err := s.Cancel(ctx, releasedRef(t, s), false, false); !errors.Is(err, ray.ErrReleased) || ray.SentOf(err) != ray.SentNo {

@@ -92,8 +92,8 @@ type SessionStats struct {
 // ID returns the client id of the session, 32 hex digits, which appears in Ray's logs.
 func (s *Session) ID() string { return s.id }
 
-// Info returns what the cluster reported when the session was opened. A Ray version that differs from the one this
-// package was tested with is no error; compare RayVersion where it matters.
+// Info returns what the cluster reported when the session was opened. SessionInfo.Untested says whether its Ray version is
+// one that this package was tested with.
 func (s *Session) Info() SessionInfo { return s.info }
 
 // Done returns a channel that is closed when the session is lost or closed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ func TestSessionSaysWhereItIs(t *testing.T) {
 	if info.Namespace != ns {
 		t.Errorf("namespace %q instead of %q", info.Namespace, ns)
 	}
-	if info.RayVersion != "2.60.0" || info.RayCommit == "" || !strings.HasPrefix(info.PythonVersion, "3.") {
+	if info.RayVersion != raytest.RayVersion(t) || !slices.Contains(ray.TestedVersions(), info.RayVersion) || info.Untested() != "" || info.RayCommit == "" || !strings.HasPrefix(info.PythonVersion, "3.") {
 		t.Errorf("versions: %+v", info)
 	}
 	if len(info.JobID) != 8 || len(info.NodeID) != 56 || info.GCSAddress != raytest.Head(t).GCSAddress() || info.NumClients < 1 {

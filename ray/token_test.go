@@ -75,6 +75,8 @@ func TestTheReasonsForWhichAGCSIsNotAsked(t *testing.T) {
 	expect(nil)
 	gcs.refusal.Store(status.New(codes.Unauthenticated, "WrongClusterID: Perhaps the client is accessing GCS after it has restarted."))
 	expect(ray.ErrClusterReplaced)
+	gcs.refusal.Store(status.New(codes.Aborted, "AuthError")) // the same of Ray before 2.54
+	expect(ray.ErrClusterReplaced)
 	gcs.refusal.Store(status.New(codes.Unauthenticated, "InvalidAuthToken: Authentication token is missing or incorrect"))
 	expect(ray.ErrUnauthenticated)
 	gcs.refusal.Store(status.New(codes.Unauthenticated, "whatever a gateway says"))

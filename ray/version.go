@@ -2,21 +2,38 @@ package ray
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
 
-// testedVersions are the Ray versions that the tests of this package, the matrix of fatal inputs among them, were run on.
-// Direct calls are refused on any other, since there a request of ours might end the user's actor.
-var testedVersions = []string{"2.60.0"}
+// versionRules are what differs between versions of Ray in what a direct call has to do.
+type versionRules struct {
+	// resultsStay: a result in a node's object store stays there until the raylet is told to free it. Before 2.60 the raylet
+	// cannot be told, and drops it by itself within seconds: it finds nobody at the address that the call named as its caller.
+	resultsStay bool
+}
+
+// tested are the Ray versions on which the tests of this package passed, the matrix of fatal inputs among them (`make
+// test-matrix`). Direct calls are refused on any other, since there a request of ours might end the user's actor.
+var tested = map[string]versionRules{
+	"2.40.0": {},
+	"2.48.0": {},
+	"2.54.1": {},
+	"2.60.0": {resultsStay: true},
+}
+
+// TestedVersions returns the Ray versions that this package was tested with, sessions and direct calls, the oldest first.
+// See GoActorVersions for Go actors.
+func TestedVersions() []string { return slices.Sorted(maps.Keys(tested)) }
 
 // Untested says what is to be expected when the cluster runs a Ray version that this package was not tested with; it is
 // empty on a tested one. A session works as far as that version speaks the same protocol. The cluster's Python version is
 // no concern: values travel as pickles of protocol 5 with plain types, which every Python that Ray supports reads.
 func (i SessionInfo) Untested() string {
-	if slices.Contains(testedVersions, i.RayVersion) {
+	if _, ok := tested[i.RayVersion]; ok {
 		return ""
 	}
 	return fmt.Sprintf("the cluster runs Ray %s, this driver was tested with %s: direct calls are refused and go through the session, Go actors may fail to start",
-		i.RayVersion, strings.Join(testedVersions, ", "))
+		i.RayVersion, strings.Join(TestedVersions(), ", "))
 }

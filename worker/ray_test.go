@@ -180,9 +180,7 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("through Ray Client", func(t *testing.T) { client.t = t; client.both(); client.conforms("Ray Client") })
 	t.Run("through Go", func(t *testing.T) { conformsInGo(t, session, direct, namespace) })
 	t.Run("the tutorial", func(t *testing.T) { tutorial(t, head) })
-	if direct != nil {
-		t.Run("calls out of an actor", func(t *testing.T) { callsOut(t, direct, namespace) })
-	}
+	t.Run("calls out of an actor", func(t *testing.T) { callsOut(t, direct, namespace) })
 	t.Run("arguments and results", func(t *testing.T) {
 		f := native
 		f.t = t
