@@ -11,7 +11,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install Ray into .venv (once; PYTHON=... chooses the interpreter) and fetch the Go modules
@@ -55,6 +55,10 @@ bench: setup build ## Compare our ways to call an actor with Python's, on one Ra
 .PHONY: bench-ray
 bench-ray: setup ## Compare a session with Python's Ray Client, operation by operation, on one Ray
 	@go run ./bench/session $(ARGS)
+
+.PHONY: bench-connector
+bench-connector: setup ## Measure what the connector adds to a call
+	@go test -run '^$$' -bench . ./connector
 
 .PHONY: actor-memory
 actor-memory: setup build ## Measure what an idle Go actor weighs, with 100 of them

@@ -26,6 +26,9 @@ const (
 	DefaultCallTimeout    = 60 * time.Second
 	DefaultMaxSessions    = 2
 	DefaultBulkIdle       = time.Minute
+
+	DefaultClusterInterval = 10 * time.Second
+	DefaultClusterTimeout  = 10 * time.Second
 )
 
 // AddressAuto stands for the cluster of this machine, as Ray itself records it.
@@ -69,6 +72,9 @@ type Config struct {
 	// MaxInFlight bounds the Call and WithBulk that are under way at a time. Default ray.MaxInFlight, 10 000. What one session
 	// lets wait for an answer is bounded as well: see ray.MaxInFlight.
 	MaxInFlight int
+	// ClusterInterval is the time between two readings of the cluster for Info.Cluster; a reading that takes long makes it
+	// longer, to 20 times what it took. ClusterTimeout bounds one reading. Default 10 s each.
+	ClusterInterval, ClusterTimeout time.Duration
 	// CallTimeout bounds a Call whose context has no deadline. Default 60 s.
 	CallTimeout time.Duration
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
@@ -210,6 +216,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.SlowestBackoff, DefaultSlowestBackoff)
 	setDefault(&c.ReconnectGrace, ray.DefaultReconnectGrace)
 	setDefault(&c.ConnectTimeout, DefaultConnectTimeout)
+	setDefault(&c.ClusterInterval, DefaultClusterInterval)
+	setDefault(&c.ClusterTimeout, DefaultClusterTimeout)
 	setDefault(&c.CallTimeout, DefaultCallTimeout)
 	setDefault(&c.MaxSessions, DefaultMaxSessions)
 	setDefault(&c.BulkIdle, DefaultBulkIdle)
@@ -231,7 +239,8 @@ func (c Config) withDefaults() (Config, error) {
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
 		"ReconnectGrace": c.ReconnectGrace, "ConnectTimeout": c.ConnectTimeout, "CallTimeout": c.CallTimeout,
-		"BulkIdle": c.BulkIdle,
+		"BulkIdle":        c.BulkIdle,
+		"ClusterInterval": c.ClusterInterval, "ClusterTimeout": c.ClusterTimeout,
 	} {
 		if d <= 0 {
 			problems = append(problems, &ConfigError{name, d.String(), "is not a usable duration (SlowestBackoff must not be below FirstBackoff)"})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seedcore/seedcore/ray"
@@ -32,6 +33,8 @@ type Connector struct {
 	bulk       bulkLane
 
 	subscribers subscribers
+	present     atomic.Pointer[snapshot]    // never nil
+	cluster     atomic.Pointer[observation] // nil before the first reading; written by observe
 
 	mu         sync.Mutex // guards everything below; client is written by the owner alone
 	started    bool       // the owner runs
@@ -81,6 +84,7 @@ func New(cfg Config) (*Connector, error) {
 		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, Namespace: cfg.Namespace},
 	}
 	c.owner, c.stop = context.WithCancel(context.Background())
+	c.publish()
 	return c, nil
 }
 
@@ -157,17 +161,6 @@ func (c *Connector) wake() {
 	case c.kick <- struct{}{}:
 	default:
 	}
-}
-
-// Client returns the client of the present epoch, or ErrNotConnected before the first connection. While a session is
-// being replaced it still returns the last client: its direct calls may well work, its session fails.
-//
-// It is the same client for as long as the epoch lasts: direct calls that become possible later, or move to another GCS,
-// are made by it from then on, and its counts go on.
-func (c *Connector) Client() (*ray.Client, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now()
 }
 
 // refused tells whether nothing new may be begun, and why; c.mu is held.

@@ -41,6 +41,8 @@ type Info struct {
 	NextStep  string `json:"next_step,omitempty"`
 	// Attempts counts the tries to connect since the last session, at each of several addresses.
 	Attempts int `json:"attempts"`
+	// Cluster is the cluster itself: its nodes, resources and actors.
+	Cluster Cluster `json:"cluster"`
 }
 
 // Link is what the checks of one link saw.
@@ -60,11 +62,4 @@ func (i *Info) forgetSession() {
 	i.Session.Answers, i.GCS.Answers = false, false
 	i.Direct, i.NoDirect = false, ""
 	i.Ready, i.Pending = false, ""
-}
-
-// Info returns a snapshot. It makes no round trip.
-func (c *Connector) Info() Info {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.info
 }

@@ -119,6 +119,7 @@ type meter struct {
 	outcomes []string
 	at       []time.Time
 	checks   map[string]int
+	observed []connector.Cluster
 }
 
 func (m *meter) Changed(e connector.Event) {
@@ -142,6 +143,12 @@ func (m *meter) Checked(link string, ok bool, _ time.Duration) {
 	if ok {
 		m.checks[link]++
 	}
+}
+
+func (m *meter) Observed(c connector.Cluster) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.observed = append(m.observed, c)
 }
 
 // The pauses grow to the slowest and no further, differ, and go on for ever.

@@ -26,6 +26,8 @@ type Metrics interface {
 	Attempted(outcome string, took time.Duration)
 	// Checked is called after every check of a link, "session" or "gcs".
 	Checked(link string, ok bool, took time.Duration)
+	// Observed is called after every reading of the cluster, also one that failed.
+	Observed(Cluster)
 }
 
 // noMetrics is what is used without Config.Metrics.
@@ -34,6 +36,7 @@ type noMetrics struct{}
 func (noMetrics) Changed(Event)                       {}
 func (noMetrics) Attempted(string, time.Duration)     {}
 func (noMetrics) Checked(string, bool, time.Duration) {}
+func (noMetrics) Observed(Cluster)                    {}
 
 // set changes the information; c.mu is held, and released by unlock. From closing there is only one way: whatever else
 // the owner had been about to say is left unsaid, and set returns false.
@@ -76,10 +79,11 @@ func (c *Connector) level(was, i Info) slog.Level {
 	return level
 }
 
-// unlock releases c.mu and then tells what changed meanwhile: in order, each once, and with no lock held, so that whoever
+// unlock publishes what changed, releases c.mu and then tells what changed meanwhile: in order, each once, and with no lock held, so that whoever
 // is told may use the connector. While one goroutine tells, another leaves its events to it. There are never more than a
 // few: the owner, which makes them, comes through here after each.
 func (c *Connector) unlock() {
+	c.publish()
 	if !c.telling {
 		c.telling = true
 		for len(c.untold) > 0 {
@@ -96,6 +100,7 @@ func (c *Connector) unlock() {
 
 // tell is the one place where a change leaves the package: as a log line, a measurement, and an event.
 func (c *Connector) tell(e Event) {
+	e.Info.Cluster = c.cluster.Load().at(time.Now())
 	i := e.Info
 	attrs := []any{"state", i.State, "was", e.From, "epoch", i.Epoch, "address", i.Address, "session", i.Session.Answers, "gcs", i.GCS.Answers, "ready", i.Ready}
 	if i.LastError != "" {

@@ -27,6 +27,7 @@ func (c *Connector) supervise() {
 	for _, w := range c.cfg.Warnings {
 		c.log.Warn(w)
 	}
+	c.background.Go(c.observe)
 	for failures := 0; ; {
 		err := c.connect()
 		if c.owner.Err() != nil {
