@@ -3,6 +3,7 @@ package drills_test
 import (
 	"context"
 	"flag"
+	"hash/fnv"
 	"math/rand/v2"
 	"net"
 	"os/exec"
@@ -108,6 +109,9 @@ func (r *rig) rounds(d drill) {
 	}
 	r.t.Run(d.name, func(t *testing.T) {
 		t.Logf("seed %d", *seed)
+		name := fnv.New64()
+		_, _ = name.Write([]byte(d.name))                     // it never fails
+		r.random = rand.New(rand.NewPCG(*seed, name.Sum64())) // whichever drills came before
 		result := outcome{Drill: d.name, Actors: d.same.String(), Seed: *seed}
 		for range times {
 			if !r.round(t, d, run, &result) {

@@ -72,9 +72,9 @@ func report(known map[string]*outcome) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Drills
 
-Ray 2.60.0, %s, %d CPUs, %s. Written by %smake drills%s; docs/connector.md says what the drills are. Each drill is run under
-%d callers, at random moments. Load is the machine's load average after the drill: of this test, of Ray's processes, and
-of whatever else ran.
+Ray 2.60.0, %s, %d CPUs, %s. Written by %smake drills%s; docs/connector.md says what the drills are. Each drill is run
+under %d callers, at random moments. Load is the machine's load average after the drill: of this test, of Ray's processes,
+and of whatever else ran. Where it is far above the number of CPUs, the times are those of a machine that was busy otherwise.
 
 *Back to connected* is the time from the moment at which nothing but our own side was in the way (Ray's port listens, the
 link is whole) until the connection was %sconnected%s; 0 means that it was so by then, or that it never noticed. *Ours* is
