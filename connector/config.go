@@ -52,7 +52,8 @@ type Config struct {
 	// Warnings are contradictions in the environment that were settled; Start and Connect log each once.
 	Warnings []string
 	// HealthInterval is the time between two checks of a connection, HealthTimeout the time that one may take. Their
-	// sum bounds how long a loss stays unnoticed. While a link does not answer, the next check comes after FirstBackoff. HealthTimeout is also how long the opening of a connection waits for the
+	// sum bounds how long a loss stays unnoticed; a session that is cut and a call that fails for want of a link cause a check
+	// at once, and while a link does not answer checks are FirstBackoff apart. HealthTimeout is also how long the opening of a connection waits for the
 	// GCS, which is looked for in the background afterwards. Default 5 s each.
 	HealthInterval, HealthTimeout time.Duration
 	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
@@ -75,7 +76,8 @@ type Config struct {
 	// ClusterInterval is the time between two readings of the cluster for Info.Cluster; a reading that takes long makes it
 	// longer, to 20 times what it took. ClusterTimeout bounds one reading. Default 10 s each.
 	ClusterInterval, ClusterTimeout time.Duration
-	// CallTimeout bounds a Call whose context has no deadline. Default 60 s.
+	// CallTimeout bounds a Call, of the connector or of the client that Client returns, whose context has no deadline. What is
+	// called on the client's Session has the caller's context alone. Default 60 s.
 	CallTimeout time.Duration
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
 	Credentials *ray.Credentials

@@ -210,7 +210,7 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 	if err != nil {
 		info.LastError = err.Error()
 	}
-	return ray.NewClient(session, next.gcs, next.direct, next.reason), next, info, nil
+	return ray.NewClient(session, next.gcs, next.direct, next.reason).WithTimeout(c.cfg.CallTimeout), next, info, nil
 }
 
 // sessionConfig is that of every session of the connector, in both lanes.
@@ -235,6 +235,7 @@ func (c *Connector) watch() time.Duration {
 	var found <-chan path // set while the second link is looked for
 	timer := time.NewTimer(c.untilCheck())
 	defer timer.Stop()
+	checked := time.Now() // it answered just now
 	for {
 		if c.path.gcs == nil && found == nil {
 			found = c.seek(ctx)
@@ -260,25 +261,42 @@ func (c *Connector) watch() time.Duration {
 				return farewell
 			}
 			// Connect was called while the session does not answer: settle now whether it does.
+		case <-session.Turned():
+			timer.Reset(c.untilHint(checked))
+			continue
+		case <-client.Doubted():
+			timer.Reset(c.untilHint(checked))
+			continue
 		case <-timer.C:
 		}
 		if gone := c.check(); gone {
 			return noFarewell
 		}
+		checked = time.Now()
 		timer.Reset(c.untilCheck())
 	}
 }
 
-// untilCheck is the time until the next check: short while it is open whether the direct path is the right one, and while a
-// link does not answer, so that its return shows soon.
+// untilCheck is the time until the next check: short while a link does not answer, and while it is open whether the direct
+// path is the right one.
 func (c *Connector) untilCheck() time.Duration {
 	c.mu.Lock()
 	well := c.info.State == StateConnected
 	c.mu.Unlock()
 	if !well || c.path.gcs != nil && !c.path.proven {
-		return min(c.cfg.FirstBackoff, c.cfg.HealthInterval)
+		return c.shortInterval()
 	}
 	return c.cfg.HealthInterval
+}
+
+// untilHint is the time until a check that calls, or the session, gave a reason for: none, unless there has just been one.
+func (c *Connector) untilHint(checked time.Time) time.Duration {
+	return max(0, c.shortInterval()-time.Since(checked))
+}
+
+// shortInterval bounds how often checks are made for a reason.
+func (c *Connector) shortInterval() time.Duration {
+	return min(c.cfg.FirstBackoff, c.cfg.HealthInterval)
 }
 
 // check makes a round trip on each link and draws the state from what answered. It reports whether the session is gone.

@@ -19,11 +19,6 @@ func (c *Connector) Call(ctx context.Context, actor, method string, args ...any)
 		return nil, err
 	}
 	defer c.leave()
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.CallTimeout)
-		defer cancel()
-	}
 	return client.Call(ctx, client.Session().Info().Namespace, actor, method, args...)
 }
 

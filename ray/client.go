@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Client pairs a session with the direct path of the same cluster, and chooses between them for each call of a named
@@ -15,13 +16,15 @@ import (
 // whoever opened them closes them. It is safe for concurrent use.
 type Client struct {
 	*paths
-	mode DirectMode
+	mode    DirectMode
+	timeout time.Duration // of a Call whose context has no deadline; 0: none
 }
 
 // paths is what a Client shares with those that WithDirect makes of it.
 type paths struct {
 	session *Session
 	second  atomic.Pointer[secondPath]
+	doubted chan struct{} // has room for one signal of doubt
 
 	viaDirect atomic.Int64
 	detours   [len(detours)]atomic.Int64
@@ -86,7 +89,7 @@ const maxHandles = 4096
 // NewClient makes a client of what there is, in mode DirectAuto: any of the three may be nil. noDirect says why there is
 // no direct path.
 func NewClient(session *Session, gcs *GCS, direct *Direct, noDirect error) *Client {
-	c := &Client{paths: &paths{session: session, handles: map[actorKey]*ActorHandle{}}}
+	c := &Client{paths: &paths{session: session, doubted: make(chan struct{}, 1), handles: map[actorKey]*ActorHandle{}}}
 	c.SetDirect(gcs, direct, noDirect)
 	return c
 }
@@ -100,7 +103,32 @@ func (c *Client) SetDirect(gcs *GCS, direct *Direct, noDirect error) {
 
 // WithDirect returns a client that makes calls as mode says. It shares everything else with c, the counts included: one
 // may be made for a single call.
-func (c *Client) WithDirect(mode DirectMode) *Client { return &Client{c.paths, mode} }
+func (c *Client) WithDirect(mode DirectMode) *Client { return &Client{c.paths, mode, c.timeout} }
+
+// WithTimeout returns a client whose Call gives a context without a deadline this one; 0: none, as without it. It shares
+// everything else with c. What is called on the Session or the Direct of a client has the caller's context alone.
+func (c *Client) WithTimeout(timeout time.Duration) *Client { return &Client{c.paths, c.mode, timeout} }
+
+// Doubted returns a channel that has a signal when a Call failed in a way that puts a link into doubt since the last signal
+// was taken: the GCS was not reached, the session is lost, or no answer came in time. It is a reason to look at the links, no
+// more. It is for one receiver, shared by all that share with c, and never closed.
+func (c *Client) Doubted() <-chan struct{} { return c.doubted }
+
+// doubt leaves a signal for whoever looks at Doubted if err is a reason for it.
+func (c *Client) doubt(err error) {
+	if err == nil {
+		return
+	}
+	for _, reason := range []error{ErrGCSUnavailable, ErrClusterReplaced, ErrSessionLost, context.DeadlineExceeded} {
+		if errors.Is(err, reason) {
+			select {
+			case c.doubted <- struct{}{}:
+			default:
+			}
+			return
+		}
+	}
+}
 
 // Session returns the Ray Client session; nil where there is none.
 func (c *Client) Session() *Session { return c.session }
@@ -137,6 +165,11 @@ func (c *Client) Paths() PathStats {
 // before anything is sent; a call that may have been sent is never repeated on the other path. See Direct.Call and
 // ActorHandle.Call for what comes back.
 func (c *Client) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
+	if _, bounded := ctx.Deadline(); !bounded && c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
 	key := actorKey{namespace, name}
 	direct, noDirect := c.Direct()
 	why := DetourOff
@@ -144,6 +177,7 @@ func (c *Client) Call(ctx context.Context, namespace, name, method string, args 
 	case c.mode == DirectOff:
 	case direct != nil:
 		v, err := direct.Call(ctx, namespace, name, method, args...)
+		c.doubt(err)
 		if why = detourFor(err); why == "" || ctx.Err() != nil || c.session == nil || c.mode == DirectRequire {
 			c.viaDirect.Add(1)
 			return v, err
@@ -165,7 +199,9 @@ func (c *Client) Call(ctx context.Context, namespace, name, method string, args 
 		return nil, &CallError{Target: key.method(method), Sent: SentNo, Err: err}
 	}
 	c.detours[slices.Index(detours[:], why)].Add(1)
-	return c.callBySession(ctx, key, method, args)
+	v, err := c.callBySession(ctx, key, method, args)
+	c.doubt(err)
+	return v, err
 }
 
 // detourFor tells for which reason, that the session does not have, a direct call failed unsent; empty for others.

@@ -51,6 +51,7 @@ func (s *Session) run() {
 		}
 		if fresh {
 			s.cfg.Logger.Warn("connection to the Ray Client server was cut; resuming", "session", s.id, "cause", err)
+			s.turn()
 		}
 		// An error is the end of s.ctx; the next stream then fails at once.
 		_ = pace.wait(s.ctx)
@@ -130,6 +131,7 @@ func (s *Session) stream(resuming bool, deadline time.Time) (heard bool, err err
 		}
 		if alive.CompareAndSwap(false, true) && resuming {
 			s.reconnects.Add(1)
+			s.turn()
 			s.cfg.Logger.Info("session resumed", "session", s.id, "resent", len(again))
 		}
 		s.receive(resp)

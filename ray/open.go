@@ -134,7 +134,7 @@ func newSession(cfg Config) (*Session, error) {
 		cfg: cfg, id: hex.EncodeToString(id[:]), conn: conn,
 		data: raypb.NewRayletDataStreamerClient(conn), rpc: raypb.NewRayletDriverClient(conn),
 		out: newOutbox(MaxInFlight, MaxInFlightBytes), mine: newImportedThings(),
-		accepted: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}), mutating: make(chan struct{}, 1),
+		accepted: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}), turned: make(chan struct{}, 1), mutating: make(chan struct{}, 1),
 		together: make(chan struct{}, 1),
 	}
 	s.refs = newReferences(s)

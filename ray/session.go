@@ -49,6 +49,7 @@ type Session struct {
 	probing  atomic.Bool // a probe after a resumption has no answer yet
 	done     chan struct{}
 	stopped  chan struct{} // closed when the owner goroutine and all it started are gone
+	turned   chan struct{} // has room for one signal that the connection was cut or resumed
 
 	reconnects, resent, requests, answers, moved atomic.Int64
 
@@ -98,6 +99,18 @@ func (s *Session) Info() SessionInfo { return s.info }
 
 // Done returns a channel that is closed when the session is lost or closed.
 func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Turned returns a channel that has a signal when the connection was cut, or resumed after a cut, since the last signal was
+// taken: a reason to look at the session, by Ping. It is for one receiver, and never closed.
+func (s *Session) Turned() <-chan struct{} { return s.turned }
+
+// turn leaves a signal for whoever looks at Turned.
+func (s *Session) turn() {
+	select {
+	case s.turned <- struct{}{}:
+	default:
+	}
+}
 
 // Err returns nil while the session lives, and afterwards an error that wraps ErrSessionLost or ErrClosed. A session that
 // is being resumed lives.
