@@ -41,8 +41,8 @@ drills: ## Break a real Ray under load in every way that there is a drill for (h
 	@GOPROXY=off go test -count=1 -v -timeout 3h -exec "'$(CURDIR)/scripts/isolate.sh'" ./drills -drills.all $(ARGS)
 
 .PHONY: test-matrix
-test-matrix: setup ## Test Go actors on every version of Ray that they are for; VERSIONS='2.48.0' chooses
-	@scripts/test_matrix.sh $(VERSIONS)
+test-matrix: setup-tests ## Run the same tests on every version of Ray that is supported; VERSIONS='2.48.0' and SUITES='session direct worker connector' choose
+	@SUITES='$(SUITES)' scripts/test_matrix.sh $(VERSIONS)
 
 .PHONY: lint
 lint: ## Check style and correctness with golangci-lint
