@@ -81,6 +81,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
 	Credentials *ray.Credentials
+	// Tracer is told of every operation of the sessions and of every direct call, besides Metrics. Default: none.
+	Tracer ray.Tracer
 	// Metrics takes measurements. Default: none are taken.
 	Metrics Metrics
 	// Logger takes one line a state change. Its handler may use the connector, except for waiting in it for Close. Default:

@@ -85,6 +85,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c.owner, c.stop = context.WithCancel(context.Background())
 	c.publish()
+	cfg.Metrics.Attached(c)
 	return c, nil
 }
 

@@ -34,7 +34,7 @@ func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	if err := sameCluster(ctx, gcs, node); err != nil {
 		return path{address: address, reason: errors.Join(err, gcs.Close())}
 	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{Tracer: c.cfg.tracer()})
 	return path{address, gcs, direct, err, true}
 }
 

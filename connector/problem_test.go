@@ -120,6 +120,7 @@ type meter struct {
 	at       []time.Time
 	checks   map[string]int
 	observed []connector.Cluster
+	replaced []string
 }
 
 func (m *meter) Changed(e connector.Event) {
@@ -144,6 +145,16 @@ func (m *meter) Checked(link string, ok bool, _ time.Duration) {
 		m.checks[link]++
 	}
 }
+
+func (m *meter) Attached(*connector.Connector) {}
+
+func (m *meter) Replaced(reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.replaced = append(m.replaced, reason)
+}
+
+func (m *meter) Called(string, string, time.Duration) {}
 
 func (m *meter) Observed(c connector.Cluster) {
 	m.mu.Lock()

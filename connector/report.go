@@ -17,9 +17,16 @@ type Event struct {
 	level slog.Level
 }
 
-// Metrics takes measurements. Its methods are called with no lock held, one at a time for each of them, and have to be
-// quick: the connection waits for them.
+// Metrics takes measurements; package promray has an implementation for Prometheus. Its methods are called with no lock
+// held, one at a time for each of them but Called, and have to be quick: the connection or the call waits for them.
 type Metrics interface {
+	// Attached is called once, by New: what Info and Stat tell can be read from the connector at any time after that.
+	Attached(*Connector)
+	// Replaced is called when a session is over and the next is due: "lost", "reset" or "cluster_replaced".
+	Replaced(reason string)
+	// Called is called, by many goroutines, after every operation of a session and every direct call: see ray.TracedCall
+	// for the operations and ray.ErrorCode for the codes.
+	Called(operation, code string, took time.Duration)
 	// Changed is called for every Event, in order.
 	Changed(Event)
 	// Attempted is called after every try to connect to an address. The outcome is "ok" or the Kind of the ConnectError.
@@ -33,10 +40,13 @@ type Metrics interface {
 // noMetrics is what is used without Config.Metrics.
 type noMetrics struct{}
 
-func (noMetrics) Changed(Event)                       {}
-func (noMetrics) Attempted(string, time.Duration)     {}
-func (noMetrics) Checked(string, bool, time.Duration) {}
-func (noMetrics) Observed(Cluster)                    {}
+func (noMetrics) Attached(*Connector)                  {}
+func (noMetrics) Replaced(string)                      {}
+func (noMetrics) Called(string, string, time.Duration) {}
+func (noMetrics) Changed(Event)                        {}
+func (noMetrics) Attempted(string, time.Duration)      {}
+func (noMetrics) Checked(string, bool, time.Duration)  {}
+func (noMetrics) Observed(Cluster)                     {}
 
 // set changes the information; c.mu is held, and released by unlock. From closing there is only one way: whatever else
 // the owner had been about to say is left unsaid, and set returns false.

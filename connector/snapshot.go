@@ -36,3 +36,11 @@ func (c *Connector) Info() Info {
 	info.Cluster = c.cluster.Load().at(time.Now())
 	return info
 }
+
+// Metrics returns Config.Metrics; nil without.
+func (c *Connector) Metrics() Metrics {
+	if _, none := c.cfg.Metrics.(noMetrics); none {
+		return nil
+	}
+	return c.cfg.Metrics
+}

@@ -216,6 +216,7 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 // sessionConfig is that of every session of the connector, in both lanes.
 func (c *Connector) sessionConfig(address string, epoch uint64) ray.Config {
 	return ray.Config{
+		Tracer:  c.cfg.tracer(),
 		Address: address, Namespace: c.cfg.Namespace, ReconnectGrace: c.cfg.ReconnectGrace,
 		Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
 	}
@@ -370,6 +371,7 @@ func (c *Connector) check() (gone bool) {
 var errReset = errors.New("connector: reset was asked for")
 
 func (c *Connector) lose(cause error) {
+	defer c.cfg.Metrics.Replaced(reasonOf(cause)) // after unlock
 	c.mu.Lock()
 	defer c.unlock()
 	if cause == errReset { //nolint:errorlint // it is handed over as it is
@@ -381,6 +383,18 @@ func (c *Connector) lose(cause error) {
 		i.State, i.LastError, i.Attempts = StateLost, cause.Error(), 0
 		i.forgetSession()
 	})
+}
+
+// reasonOf is the reason for a new session, as Metrics.Replaced has it.
+func reasonOf(cause error) string {
+	switch {
+	case errors.Is(cause, errReset):
+		return "reset"
+	case isOther(cause):
+		return "cluster_replaced"
+	default:
+		return "lost"
+	}
 }
 
 // retireSession closes the session that is being replaced. Its direct path stays for the next one.

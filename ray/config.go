@@ -50,6 +50,8 @@ type Config struct {
 	// log is asked for. Ray also sends lines of processes that belong to no job yet, another client's among them. Lines are
 	// lost while the connection is cut. A handler that is slow delays the lines behind.
 	ClusterLog *slog.Logger
+	// Tracer is told of every operation of the session. Nil: nothing is traced, and nothing spent on it.
+	Tracer Tracer
 	// Logger receives cuts and resumptions of the connection. Nil: nothing is logged. Errors that are returned are not
 	// logged.
 	Logger *slog.Logger

@@ -211,7 +211,9 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 		first := true
 		sent, total := 0, len(next.msg.GetPut().GetData())+len(next.msg.GetTask().GetData())
 		for msg := range messages(next.msg, next.from()) {
-			sent += len(msg.GetPut().GetData()) + len(msg.GetTask().GetData())
+			size := len(msg.GetPut().GetData()) + len(msg.GetTask().GetData())
+			sent += size
+			s.bytesSent.Add(int64(size))
 			next.reportSent(sent, total) // first, so that nothing is told once the answer is there
 			if stream.Send(msg) != nil {
 				return nil
@@ -232,6 +234,7 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 // receive takes one message of the server.
 func (s *Session) receive(resp *raypb.DataResponse) {
 	s.moved.Add(1)
+	s.bytesCame.Add(int64(len(resp.GetGet().GetData())))
 	listener := s.out.listener(resp)
 	r := s.out.accept(resp)
 	if listener != nil {

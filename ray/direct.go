@@ -37,6 +37,8 @@ type DirectOptions struct {
 	// AddressMap, when set, gives the host:port to dial for the host:port that the cluster names, where the two differ:
 	// behind NAT or a port forward. It is called from several goroutines and must not block.
 	AddressMap func(address string) string
+	// Tracer is told of every call. Nil: nothing is traced, and nothing spent on it.
+	Tracer Tracer
 }
 
 func (o DirectOptions) withDefaults() (DirectOptions, error) {
@@ -161,8 +163,21 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // actor raised it) are ErrUnsupportedValue after the method ran: Ray puts them into its object store, which a Direct does
 // not read. They are freed there, also when the caller gave up; the error says if that was not possible.
 func (d *Direct) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
-	target := actorKey{namespace, name}.method(method)
-	x, sent, err := d.call(ctx, actorKey{namespace, name}, method, args)
+	key := actorKey{namespace, name}
+	if d.opts.Tracer == nil {
+		return d.answer(ctx, key, method, args)
+	}
+	var v any
+	err := traced(ctx, d.opts.Tracer, TracedCall{"direct_call", key.method(method)}, func(ctx context.Context) (err error) {
+		v, err = d.answer(ctx, key, method, args)
+		return err
+	})
+	return v, err
+}
+
+func (d *Direct) answer(ctx context.Context, key actorKey, method string, args []any) (any, error) {
+	target := key.method(method)
+	x, sent, err := d.call(ctx, key, method, args)
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: sent, Err: err}
 	}

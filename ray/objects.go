@@ -105,7 +105,18 @@ func (s *Session) value(ctx context.Context, target string, t *tracked, started 
 }
 
 // valueAs is value with another way to convert what was decoded; size is that of the pickle.
-func (s *Session) valueAs(ctx context.Context, target string, t *tracked, started *request, convert func(v any, size int) (any, error)) (any, error) {
+func (s *Session) valueAs(ctx context.Context, target string, t *tracked, started *request, convert func(v any, size int) (any, error)) (v any, err error) {
+	if s.cfg.Tracer == nil {
+		return s.fetchValue(ctx, target, t, started, convert)
+	}
+	err = traced(ctx, s.cfg.Tracer, TracedCall{"get", target}, func(ctx context.Context) error {
+		v, err = s.fetchValue(ctx, target, t, started, convert)
+		return err
+	})
+	return v, err
+}
+
+func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, started *request, convert func(v any, size int) (any, error)) (any, error) {
 	for attempt := 0; ; attempt++ {
 		r := started
 		var err error

@@ -118,6 +118,7 @@ func (t *references) acquire(h *handle, s *Session) (*tracked, error) {
 		return nil, fmt.Errorf("%w: the ref or handle is nil", ErrReleased)
 	}
 	if h.session != s {
+		s.stale.Add(1)
 		return nil, &StaleSessionError{MadeBy: h.session.id, UsedWith: s.id, MadeEpoch: h.session.cfg.Epoch, UsedEpoch: s.cfg.Epoch}
 	}
 	t.mu.Lock()

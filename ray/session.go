@@ -51,7 +51,7 @@ type Session struct {
 	stopped  chan struct{} // closed when the owner goroutine and all it started are gone
 	turned   chan struct{} // has room for one signal that the connection was cut or resumed
 
-	reconnects, resent, requests, answers, moved atomic.Int64
+	reconnects, resent, requests, answers, moved, stale, bytesSent, bytesCame atomic.Int64
 
 	mu  sync.Mutex // guards err
 	err error
@@ -88,6 +88,9 @@ type SessionStats struct {
 	Outstanding int   `json:"outstanding"` // requests that were sent and have no answer yet
 	Moved       int64 `json:"moved"`       // messages that came, and parts after the first of large requests that were taken
 	Refs        int   `json:"refs"`        // objects and actors that the cluster holds for this session
+	Stale       int64 `json:"stale"`       // uses of refs and handles of another session, which were refused
+	BytesSent   int64 `json:"bytes_sent"`  // of values and arguments, pickled; what is sent again counts again
+	BytesCame   int64 `json:"bytes_came"`  // of values
 }
 
 // ID returns the client id of the session, 32 hex digits, which appears in Ray's logs.
@@ -131,6 +134,7 @@ func (s *Session) Stats() SessionStats {
 	return SessionStats{
 		Reconnects: s.reconnects.Load(), Resent: s.resent.Load(), Requests: s.requests.Load(), Answers: s.answers.Load(),
 		Queued: queued, Outstanding: sent, Moved: s.moved.Load(), Refs: s.refs.count(),
+		Stale: s.stale.Load(), BytesSent: s.bytesSent.Load(), BytesCame: s.bytesCame.Load(),
 	}
 }
 
@@ -152,6 +156,13 @@ func (s *Session) connectionInfo(ctx context.Context, target string) (*raypb.Con
 
 // roundTrip sends r and waits for its answer. The refs in r.uses are returned in any case.
 func (s *Session) roundTrip(ctx context.Context, r *request) error {
+	if s.cfg.Tracer == nil {
+		return s.carryOut(ctx, r)
+	}
+	return traced(ctx, s.cfg.Tracer, TracedCall{r.operation(), r.target}, func(ctx context.Context) error { return s.carryOut(ctx, r) })
+}
+
+func (s *Session) carryOut(ctx context.Context, r *request) error {
 	err := ctx.Err()
 	if err == nil {
 		if r.producesActor {

@@ -52,7 +52,19 @@ func change[Q, A any](ctx context.Context, s *Session, target string, call metho
 	return repeat(ctx, s, target, call, in, "thread_id", mutationLane, "req_id", strconv.FormatInt(s.lastMutation, 10))
 }
 
-func repeat[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q, more ...string) (*A, error) {
+func repeat[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q, more ...string) (answer *A, err error) {
+	if s.cfg.Tracer == nil {
+		return persist(ctx, s, target, call, in, more)
+	}
+	err = traced(ctx, s.cfg.Tracer, TracedCall{unaryOperation(in), target}, func(ctx context.Context) error {
+		answer, err = persist(ctx, s, target, call, in, more)
+		return err
+	})
+	return answer, err
+}
+
+// persist makes a unary request until it has an answer that is no failure of the connection.
+func persist[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q, more []string) (*A, error) {
 	if ctx.Err() != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
 	}

@@ -42,8 +42,5 @@ const DrainTimeout = drainTimeout
 // Warning is what readyz says of a connection that answers.
 var Warning = warning
 
-// CallsDirectly is what seedcore_ray_direct_calls says.
-var CallsDirectly = callsDirectly
-
 // Routes lists the patterns of all routes, sorted.
 func (s *Server) Routes() []string { return slices.Sorted(maps.Keys(s.routes())) }

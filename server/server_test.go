@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/connector/promray"
 	"github.com/seedcore/seedcore/organism"
 	"github.com/seedcore/seedcore/server"
 )
@@ -25,7 +26,7 @@ func unconnected(t testing.TB, cfg server.Config) http.Handler {
 
 func newServer(t testing.TB, cfg server.Config) *server.Server {
 	t.Helper()
-	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:1"})
+	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:1", Metrics: promray.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,27 +86,9 @@ func TestAnswersWithoutRay(t *testing.T) {
 // What was never seen has no value.
 func TestMetricsDoNotMakeUpWhatIsUnknown(t *testing.T) {
 	_, body := ask(t, unconnected(t, server.Config{}), "GET", "/metrics", "")
-	for _, name := range []string{"seedcore_ray_link_answers{", "seedcore_ray_last_healthy_timestamp_seconds{", "seedcore_ray_health_check_latency_seconds{", "seedcore_ray_direct_calls ", "seedcore_ray_calls_total{"} {
+	for _, name := range []string{"seedcore_ray_link_answers{", "seedcore_ray_last_healthy_timestamp_seconds{", "seedcore_ray_health_check_duration_seconds{", "seedcore_ray_nodes{", "seedcore_ray_actors{", "seedcore_ray_direct_calls ", "seedcore_ray_calls_total{"} {
 		if strings.Contains(body, "\n"+name) {
 			t.Errorf("%s has a value without a connection", name)
-		}
-	}
-}
-
-func TestDirectCallsNeedALink(t *testing.T) {
-	up := connector.Link{Answers: true}
-	for _, c := range []struct {
-		info connector.Info
-		want bool
-	}{
-		{connector.Info{Direct: true, Session: up, GCS: up}, true},
-		{connector.Info{Direct: true, Session: up}, true}, // known targets need no GCS
-		{connector.Info{Direct: true, GCS: up}, true},
-		{connector.Info{Direct: true}, false},
-		{connector.Info{Session: up}, false},
-	} {
-		if got := server.CallsDirectly(c.info); got != c.want {
-			t.Errorf("%+v: %t", c.info, got)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/connector/promray"
 	"github.com/seedcore/seedcore/internal/interrupt"
 	"github.com/seedcore/seedcore/organism"
 	"github.com/seedcore/seedcore/ray"
@@ -118,7 +119,7 @@ func connection(log *slog.Logger) (*connector.Connector, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	cfg.Logger = log
+	cfg.Logger, cfg.Metrics = log, promray.New()
 	return connector.New(cfg)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/connector/promray"
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/organism"
 )
@@ -62,6 +63,7 @@ func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
 			fmt.Fprintln(s.out, "The local Ray head is stopped.")
 		}()
 	}
+	cfg.Metrics = promray.New()
 	conn, err := connector.New(cfg)
 	if err != nil {
 		return err

@@ -1,0 +1,129 @@
+package ray
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
+)
+
+// Tracer is told of every remote operation, for measurements and traces. Config and DirectOptions take one. Its methods are
+// called from the goroutines of the callers and have to be quick; they must not use the session.
+type Tracer interface {
+	// TraceCallStart is called before an operation. The context that it returns is the operation's, and is handed to
+	// TraceCallEnd.
+	TraceCallStart(ctx context.Context, call TracedCall) context.Context
+	// TraceCallEnd is called when the caller is about to have the outcome; err is what the caller gets.
+	TraceCallEnd(ctx context.Context, err error)
+}
+
+// TracedCall is an operation that begins.
+type TracedCall struct {
+	// Operation is one of a few words: "direct_call" is a call to an actor's process; "actor_call", "actor_create",
+	// "task", "put", "get", "ping", "list_actors", "init", "terminate", "cluster_info", "kv", "wait" and "other" are requests
+	// of a session. A call of an actor through the session is an actor_call, which is over once it is sent, and a get.
+	Operation string
+	// Target names what is called, as in CallError.
+	Target string
+}
+
+// traced runs an operation under a tracer.
+func traced(ctx context.Context, t Tracer, call TracedCall, run func(context.Context) error) error {
+	ctx = t.TraceCallStart(ctx, call)
+	err := run(ctx)
+	t.TraceCallEnd(ctx, err)
+	return err
+}
+
+// operation names a request on the data channel.
+func (r *request) operation() string {
+	switch m := r.msg.GetType().(type) {
+	case *raypb.DataRequest_Put:
+		return "put"
+	case *raypb.DataRequest_Get:
+		return "get"
+	case *raypb.DataRequest_ConnectionInfo:
+		return "ping"
+	case *raypb.DataRequest_ListNamedActors:
+		return "list_actors"
+	case *raypb.DataRequest_Init:
+		return "init"
+	case *raypb.DataRequest_Task:
+		switch m.Task.GetType() {
+		case raypb.ClientTask_METHOD:
+			return "actor_call"
+		case raypb.ClientTask_ACTOR:
+			return "actor_create"
+		case raypb.ClientTask_FUNCTION:
+			return "task"
+		}
+	}
+	return "other"
+}
+
+// unaryOperation names a unary request.
+func unaryOperation(in any) string {
+	switch in.(type) {
+	case *raypb.TerminateRequest:
+		return "terminate"
+	case *raypb.ClusterInfoRequest:
+		return "cluster_info"
+	case *raypb.KVGetRequest, *raypb.KVPutRequest, *raypb.KVExistsRequest, *raypb.KVDelRequest, *raypb.KVListRequest:
+		return "kv"
+	case *raypb.WaitRequest:
+		return "wait"
+	}
+	return "other"
+}
+
+// errorCodes are the words of ErrorCode, by the first condition that fits.
+var errorCodes = []struct {
+	is   error
+	code string
+}{
+	{ErrStaleSession, "stale_session"},
+	{ErrReleased, "released"},
+	{ErrClosed, "closed"},
+	{ErrSessionLost, "session_lost"},
+	{ErrNoSession, "no_session"},
+	{ErrNoClientServer, "no_client_server"},
+	{ErrClusterReplaced, "cluster_replaced"},
+	{ErrGCSUnavailable, "gcs_unavailable"},
+	{ErrUnreachable, "unreachable"},
+	{ErrActorNotFound, "actor_not_found"},
+	{ErrActorExists, "actor_exists"},
+	{ErrActorDied, "actor_died"},
+	{ErrActorUnavailable, "actor_unavailable"},
+	{ErrNoSuchMethod, "no_such_method"},
+	{ErrUnsupportedValue, "unsupported_value"},
+	{ErrInvalidOption, "invalid_option"},
+	{ErrOverloaded, "overloaded"},
+	{ErrTaskCancelled, "task_cancelled"},
+	{ErrWorkerCrashed, "worker_crashed"},
+	{ErrNodeDied, "node_died"},
+	{ErrOutOfMemory, "out_of_memory"},
+	{ErrObjectStoreFull, "object_store_full"},
+	{ErrObjectLost, "object_lost"},
+	{ErrRuntimeEnvSetup, "runtime_env_setup"},
+	{ErrUnschedulable, "unschedulable"},
+	{context.DeadlineExceeded, "deadline_exceeded"},
+	{context.Canceled, "cancelled"},
+}
+
+// ErrorCode names what became of a call in one word of a small fixed set, for labels: "ok", "task_error" for a *TaskError, the
+// name of the condition such as "actor_died" for ErrActorDied, "deadline_exceeded" and "cancelled" for the caller's context,
+// and "other".
+func ErrorCode(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	if _, ok := errors.AsType[*TaskError](err); ok {
+		return "task_error"
+	}
+	for _, c := range errorCodes {
+		if errors.Is(err, c.is) {
+			return c.code
+		}
+	}
+	return "other"
+}
