@@ -34,6 +34,9 @@ type DirectOptions struct {
 	// MaxMessage bounds the arguments of one call, and its result, in bytes; default and upper limit
 	// DefaultDirectMessage. What is larger is ErrUnsupportedValue: arguments before, a result after the method ran.
 	MaxMessage int
+	// StreamItems is how many items the method behind a Stream may be ahead of its caller; default DefaultStreamItems. It
+	// bounds what waits here: an item is not above the actor's inline limit, 100 KiB unless that was raised.
+	StreamItems int
 	// AddressMap, when set, gives the host:port to dial for the host:port that the cluster names, where the two differ:
 	// behind NAT or a port forward. It is called from several goroutines and must not block.
 	AddressMap func(address string) string
@@ -42,9 +45,12 @@ type DirectOptions struct {
 }
 
 func (o DirectOptions) withDefaults() (DirectOptions, error) {
-	if o.InFlight < 0 || o.InFlightBytes < 0 || o.MaxMessage < 0 || o.MaxMessage > DefaultDirectMessage {
-		return o, fmt.Errorf("ray: direct options: InFlight %d, InFlightBytes %d and MaxMessage %d have to be 0 or more, MaxMessage at most %d",
-			o.InFlight, o.InFlightBytes, o.MaxMessage, DefaultDirectMessage)
+	if o.InFlight < 0 || o.InFlightBytes < 0 || o.MaxMessage < 0 || o.MaxMessage > DefaultDirectMessage || o.StreamItems < 0 {
+		return o, fmt.Errorf("ray: direct options: InFlight %d, InFlightBytes %d, MaxMessage %d and StreamItems %d have to be 0 or more, MaxMessage at most %d",
+			o.InFlight, o.InFlightBytes, o.MaxMessage, o.StreamItems, DefaultDirectMessage)
+	}
+	if o.StreamItems == 0 {
+		o.StreamItems = DefaultStreamItems
 	}
 	if o.InFlight == 0 {
 		o.InFlight = DefaultDirectInFlight
@@ -103,6 +109,7 @@ type Direct struct {
 	bounds  directBounds
 	classes classTable
 	hosts   hostTable
+	owner   *owner
 	dials   chan struct{} // a token for each connection in the making
 
 	ctx        context.Context // lifetime of the calls and of all that goes on behind them; ends in Close
@@ -142,6 +149,7 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 		gcs: gcs, rules: rules, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
 		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, idle: list.New(),
 	}
+	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]bool{}}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	return d, nil
 }
@@ -344,6 +352,7 @@ func (d *Direct) Close(ctx context.Context) error {
 	d.cancel(ErrClosed)
 	<-drained
 	d.background.Wait()
+	d.owner.close()
 	d.mu.Lock()
 	routes := d.routes
 	d.routes = nil

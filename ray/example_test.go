@@ -3,6 +3,7 @@ package ray_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/seedcore/seedcore/ray"
@@ -39,6 +40,22 @@ func ExampleDirect() {
 	}
 	defer func() { _ = direct.Close(ctx) }()
 	fmt.Println(direct.Call(ctx, "demo", "counter", "incr", 1))
+}
+
+// The items of a generator, as it makes them: leaving the loop stops it.
+func ExampleDirect_Stream() {
+	firstWith := func(ctx context.Context, direct *ray.Direct, path, word string) (string, error) {
+		for line, err := range direct.Stream(ctx, "demo", "reader", "lines", path) {
+			if err != nil {
+				return "", err
+			}
+			if text, ok := line.(string); ok && strings.Contains(text, word) {
+				return text, nil
+			}
+		}
+		return "", nil
+	}
+	_ = firstWith
 }
 
 // Results in the types of the program: a dict or an instance of a dataclass fills a struct.

@@ -35,8 +35,8 @@ type GCSOptions struct {
 	Credentials *Credentials
 }
 
-// GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there and needs no
-// session. It is safe for concurrent use. Every call is bounded by its context and by DefaultGCSTimeout: when its context
+// GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there, but for the
+// receiver of a Direct's streams, and needs no session. It is safe for concurrent use. Every call is bounded by its context and by DefaultGCSTimeout: when its context
 // ends it fails with the context's error, when the GCS does not answer in time with ErrGCSUnavailable.
 //
 // Every call carries the cluster's id, so that a GCS that was replaced behind the same address is noticed: calls then
@@ -51,6 +51,7 @@ type GCS struct {
 	nodes       corepb.NodeInfoGcsServiceClient
 	resources   corepb.NodeResourceInfoGcsServiceClient
 	kv          corepb.InternalKVGcsServiceClient
+	workers     corepb.WorkerInfoGcsServiceClient
 }
 
 // DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. When
@@ -77,6 +78,7 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 	g.nodes = corepb.NewNodeInfoGcsServiceClient(conn)
 	g.resources = corepb.NewNodeResourceInfoGcsServiceClient(conn)
 	g.kv = corepb.NewInternalKVGcsServiceClient(conn)
+	g.workers = corepb.NewWorkerInfoGcsServiceClient(conn)
 	if err := g.identify(ctx, opts.ClusterID); err != nil {
 		return nil, errors.Join(fmt.Errorf("ray: GCS at %s: %w", address, err), conn.Close())
 	}

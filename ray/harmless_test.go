@@ -98,6 +98,18 @@ func TestNothingThatCanBeCalledKillsAnActor(t *testing.T) {
 						t.Errorf("%s.%.40q with %.40v: %v", name, method, args, err)
 					}
 				}
+				for _, args := range oddArguments()[:3] { // as streams, left after the first item or read to their end
+					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+					for _, err := range x.direct.Stream(ctx, x.namespace, name, method, args...) {
+						if errors.Is(err, ray.ErrActorUnavailable) || errors.Is(err, ray.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+							t.Errorf("a stream of %s.%.40q with %.40v: %v", name, method, args, err)
+						}
+						if len(args) == 1 {
+							break
+						}
+					}
+					cancel()
+				}
 			}
 		})
 	}
@@ -159,7 +171,10 @@ func (w *watchingWorker) PushTask(_ context.Context, req *corepb.PushTaskRequest
 		"length of a caller's id":  len(caller) != 28,
 		"another actor":            !bytes.Equal(spec.GetActorTaskSpec().GetActorId(), w.actor),
 		"another job":              !bytes.Equal(spec.GetJobId(), w.actor[12:]),
-		"back-pressure":            spec.GetGeneratorBackpressureNumObjects() != -1,
+		"back-pressure":            !spec.GetStreamingGenerator() && spec.GetGeneratorBackpressureNumObjects() != -1,
+		"a stream without end":     spec.GetStreamingGenerator() && spec.GetGeneratorBackpressureNumObjects() <= 0,
+		"half of a stream":         spec.GetReturnsDynamic() != spec.GetStreamingGenerator() || spec.GetStreamingGenerator() && spec.GetNumObjectsPerYield() != 1,
+		"a stream to nowhere":      spec.GetStreamingGenerator() && (spec.GetCallerAddress().GetPort() < 2 || spec.GetCallerAddress().GetIpAddress() == ""),
 		"a number out of order":    req.GetSequenceNumber() != w.next[caller] || uint64(w.next[caller]) != spec.GetActorTaskSpec().GetConcurrencyGroupSequenceNumber(),
 		"numbers that are done":    req.GetClientProcessedUpTo() != -1,
 		"another type":             spec.GetType() != corepb.TaskType_ACTOR_TASK,
@@ -206,6 +221,9 @@ func TestRequestsAreHarmless(t *testing.T) {
 		for _, args := range oddArguments() {
 			_, err := y.call(deadline(t), "counter", method, args...)
 			if err != nil && ray.SentOf(err) != ray.SentNo {
+				t.Error(err)
+			}
+			if _, err := collect(y.stream(deadline(t), "counter", method, args...)); err != nil && ray.SentOf(err) != ray.SentNo {
 				t.Error(err)
 			}
 		}

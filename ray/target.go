@@ -32,6 +32,7 @@ type target struct {
 	data    *corepb.ActorTableData
 	class   *actorClass
 	address string // as it is dialled
+	localIP string // of this process, as it was used to dial
 
 	credentials *Credentials
 	conn        *grpc.ClientConn
@@ -48,6 +49,8 @@ type target struct {
 
 	mu   sync.Mutex // guards lane and its next number
 	lane *lane
+
+	streams streamLane
 }
 
 // lane is one sequence of calls as the worker sees it: a caller id and numbers from 0 without a gap. A lane in which a
@@ -83,7 +86,7 @@ func newTarget(data *corepb.ActorTableData, class *actorClass) (*target, error) 
 	if data.GetState() != corepb.ActorTableData_ALIVE || address.GetPort() <= 0 || address.GetPort() > 65535 {
 		return nil, fmt.Errorf("%w: state %s, port %d", ErrActorUnavailable, data.GetState(), address.GetPort())
 	}
-	t := &target{data: data, class: class, lane: newLane(), doubted: make(chan struct{}, 1)}
+	t := &target{data: data, class: class, lane: newLane(), doubted: make(chan struct{}, 1), streams: streamLane{turn: make(chan struct{}, 1)}}
 	var seed [8]byte
 	rand.Read(seed[:])
 	t.taskNo.Store(binary.LittleEndian.Uint64(seed[:]))
@@ -104,8 +107,10 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 			conn, err := dialTCP(ctx, address)
 			if err != nil {
 				refusal <- err
+				return nil, err
 			}
-			return conn, err
+			t.localIP = localIP(conn)
+			return conn, nil
 		}),
 		// The size of what is sent is checked before a number is taken for it.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(math.MaxInt32)),
@@ -156,20 +161,24 @@ func waitReady(ctx context.Context, conn *grpc.ClientConn, patience time.Duratio
 	}
 }
 
-// request numbers a call and writes it out. Fields that a Python worker checks with a fatal assertion are marked.
+// request numbers a call and writes it out.
 func (t *target) request(method string, args []*corepb.TaskArg) (*corepb.PushTaskRequest, *lane) {
+	t.mu.Lock()
+	lane := t.lane
+	seq := lane.next
+	lane.next++
+	t.mu.Unlock()
+	return t.numbered(lane, seq, method, args), lane
+}
+
+// numbered writes a call out. Fields that a Python worker checks with a fatal assertion are marked.
+func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.TaskArg) *corepb.PushTaskRequest {
 	actorID := t.data.GetActorId()
 	taskID := make([]byte, taskIDLen) // fatal: length
 	// fatal: two ids that differ in their first byte alone. The worker overwrites it with the number of the attempt before
 	// it derives the ids of what the method puts and submits from the task's.
 	binary.BigEndian.PutUint64(taskID, t.taskNo.Add(1))
 	copy(taskID[8:], actorID)
-
-	t.mu.Lock()
-	lane := t.lane
-	seq := lane.next
-	lane.next++
-	t.mu.Unlock()
 
 	return &corepb.PushTaskRequest{
 		IntendedWorkerId:    t.data.GetAddress().GetWorkerId(),
@@ -188,7 +197,13 @@ func (t *target) request(method string, args []*corepb.TaskArg) (*corepb.PushTas
 			GeneratorBackpressureNumObjects: -1,                            // fatal: 0, the default of the wire
 			ActorTaskSpec:                   &corepb.ActorTaskSpec{ActorId: actorID, ConcurrencyGroupSequenceNumber: uint64(seq)},
 		},
-	}, lane
+	}
+}
+
+// localIP returns this end's address of a connection.
+func localIP(conn net.Conn) string {
+	host, _, _ := net.SplitHostPort(conn.LocalAddr().String()) // of a TCP connection
+	return host
 }
 
 // retire makes later calls start a lane of their own.

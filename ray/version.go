@@ -12,6 +12,8 @@ type versionRules struct {
 	// resultsStay: a result in a node's object store stays there until the raylet is told to free it. Before 2.60 the raylet
 	// cannot be told, and drops it by itself within seconds: it finds nobody at the address that the call named as its caller.
 	resultsStay bool
+	// streams: Direct.Stream was tested. Before 2.60 a worker is told otherwise how far its caller has come.
+	streams bool
 }
 
 // tested are the Ray versions on which the tests of this package passed, the matrix of fatal inputs among them (`make
@@ -20,7 +22,7 @@ var tested = map[string]versionRules{
 	"2.40.0": {},
 	"2.48.0": {},
 	"2.54.1": {},
-	"2.60.0": {resultsStay: true},
+	"2.60.0": {resultsStay: true, streams: true},
 }
 
 // TestedVersions returns the Ray versions that this package was tested with, sessions and direct calls, the oldest first.

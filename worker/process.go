@@ -79,7 +79,12 @@ func (p *process) run(ctx context.Context) int {
 		p.log.Error("worker cannot start", "error", err)
 		return 1
 	}
-	p.server = grpc.NewServer(append(p.launch.access.serverOptions(),
+	options, err := p.launch.access.serverOptions()
+	if err != nil {
+		p.log.Error("worker cannot start", "error", err)
+		return 1
+	}
+	p.server = grpc.NewServer(append(options,
 		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
 		// Fixed windows: to find better ones gRPC would send a ping along with every request.
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),

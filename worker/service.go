@@ -11,14 +11,11 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
 // coreWorker serves CoreWorkerService: it hosts at most one actor.
@@ -239,7 +236,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 }
 
 func (w *coreWorker) run(ctx context.Context, a *actor, c *call, spec *corepb.TaskSpec) ([]value, error) {
-	if flag(spec, 30) || flag(spec, 34) { // returns_dynamic, streaming_generator
+	if spec.GetReturnsDynamic() || spec.GetStreamingGenerator() {
 		return nil, errors.New("a Go actor does not stream return values: num_returns has to be a number")
 	}
 	args, err := parseArgs(spec.GetArgs())
@@ -386,25 +383,4 @@ func rayStatus(ctx context.Context, code, text string) error {
 	// This fails only outside of a handler, and then nobody reads the trailer.
 	_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-status-details-bin", "worker: "+text))
 	return status.Error(codes.Aborted, code)
-}
-
-// flag reads a boolean field that our slim messages do not declare.
-func flag(m proto.Message, field protowire.Number) bool {
-	set := false
-	for rest := m.ProtoReflect().GetUnknown(); len(rest) > 0; {
-		number, wireType, n := protowire.ConsumeTag(rest)
-		if n < 0 {
-			return set
-		}
-		if number == field && wireType == protowire.VarintType {
-			v, _ := protowire.ConsumeVarint(rest[n:])
-			set = v != 0
-		}
-		size := protowire.ConsumeFieldValue(number, wireType, rest[n:])
-		if size < 0 {
-			return set
-		}
-		rest = rest[n+size:]
-	}
-	return set
 }

@@ -280,7 +280,7 @@ func (x ActorTableData_ActorState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorTableData_ActorState.Descriptor instead.
 func (ActorTableData_ActorState) EnumDescriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{32, 0}
+	return file_core_proto_rawDescGZIP(), []int{37, 0}
 }
 
 type GcsNodeInfo_GcsNodeState int32
@@ -326,7 +326,7 @@ func (x GcsNodeInfo_GcsNodeState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GcsNodeInfo_GcsNodeState.Descriptor instead.
 func (GcsNodeInfo_GcsNodeState) EnumDescriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{43, 0}
+	return file_core_proto_rawDescGZIP(), []int{48, 0}
 }
 
 type Address struct {
@@ -789,7 +789,10 @@ type TaskSpec struct {
 	ActorTaskSpec                   *ActorTaskSpec         `protobuf:"bytes,16,opt,name=actor_task_spec,json=actorTaskSpec,proto3" json:"actor_task_spec,omitempty"`
 	ConcurrencyGroupName            string                 `protobuf:"bytes,24,opt,name=concurrency_group_name,json=concurrencyGroupName,proto3" json:"concurrency_group_name,omitempty"`
 	AttemptNumber                   int32                  `protobuf:"varint,29,opt,name=attempt_number,json=attemptNumber,proto3" json:"attempt_number,omitempty"`
+	ReturnsDynamic                  bool                   `protobuf:"varint,30,opt,name=returns_dynamic,json=returnsDynamic,proto3" json:"returns_dynamic,omitempty"`
+	StreamingGenerator              bool                   `protobuf:"varint,34,opt,name=streaming_generator,json=streamingGenerator,proto3" json:"streaming_generator,omitempty"`
 	GeneratorBackpressureNumObjects int64                  `protobuf:"varint,38,opt,name=generator_backpressure_num_objects,json=generatorBackpressureNumObjects,proto3" json:"generator_backpressure_num_objects,omitempty"`
+	NumObjectsPerYield              uint64                 `protobuf:"varint,46,opt,name=num_objects_per_yield,json=numObjectsPerYield,proto3" json:"num_objects_per_yield,omitempty"` // not in every version
 	unknownFields                   protoimpl.UnknownFields
 	sizeCache                       protoimpl.SizeCache
 }
@@ -929,9 +932,30 @@ func (x *TaskSpec) GetAttemptNumber() int32 {
 	return 0
 }
 
+func (x *TaskSpec) GetReturnsDynamic() bool {
+	if x != nil {
+		return x.ReturnsDynamic
+	}
+	return false
+}
+
+func (x *TaskSpec) GetStreamingGenerator() bool {
+	if x != nil {
+		return x.StreamingGenerator
+	}
+	return false
+}
+
 func (x *TaskSpec) GetGeneratorBackpressureNumObjects() int64 {
 	if x != nil {
 		return x.GeneratorBackpressureNumObjects
+	}
+	return 0
+}
+
+func (x *TaskSpec) GetNumObjectsPerYield() uint64 {
+	if x != nil {
+		return x.NumObjectsPerYield
 	}
 	return 0
 }
@@ -1088,22 +1112,75 @@ func (x *ReturnObject) GetSize() int64 {
 	return 0
 }
 
+type StreamingGeneratorReturnIdInfo struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	ObjectId       []byte                 `protobuf:"bytes,1,opt,name=object_id,json=objectId,proto3" json:"object_id,omitempty"`
+	IsPlasmaObject bool                   `protobuf:"varint,2,opt,name=is_plasma_object,json=isPlasmaObject,proto3" json:"is_plasma_object,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *StreamingGeneratorReturnIdInfo) Reset() {
+	*x = StreamingGeneratorReturnIdInfo{}
+	mi := &file_core_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamingGeneratorReturnIdInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamingGeneratorReturnIdInfo) ProtoMessage() {}
+
+func (x *StreamingGeneratorReturnIdInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamingGeneratorReturnIdInfo.ProtoReflect.Descriptor instead.
+func (*StreamingGeneratorReturnIdInfo) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StreamingGeneratorReturnIdInfo) GetObjectId() []byte {
+	if x != nil {
+		return x.ObjectId
+	}
+	return nil
+}
+
+func (x *StreamingGeneratorReturnIdInfo) GetIsPlasmaObject() bool {
+	if x != nil {
+		return x.IsPlasmaObject
+	}
+	return false
+}
+
 type PushTaskReply struct {
-	state                     protoimpl.MessageState `protogen:"open.v1"`
-	ReturnObjects             []*ReturnObject        `protobuf:"bytes,1,rep,name=return_objects,json=returnObjects,proto3" json:"return_objects,omitempty"`
-	WorkerExiting             bool                   `protobuf:"varint,3,opt,name=worker_exiting,json=workerExiting,proto3" json:"worker_exiting,omitempty"`
-	IsRetryableError          bool                   `protobuf:"varint,5,opt,name=is_retryable_error,json=isRetryableError,proto3" json:"is_retryable_error,omitempty"`
-	IsApplicationError        bool                   `protobuf:"varint,6,opt,name=is_application_error,json=isApplicationError,proto3" json:"is_application_error,omitempty"`
-	WasCancelledBeforeRunning bool                   `protobuf:"varint,7,opt,name=was_cancelled_before_running,json=wasCancelledBeforeRunning,proto3" json:"was_cancelled_before_running,omitempty"`
-	ActorReprName             string                 `protobuf:"bytes,8,opt,name=actor_repr_name,json=actorReprName,proto3" json:"actor_repr_name,omitempty"`
-	TaskExecutionError        string                 `protobuf:"bytes,9,opt,name=task_execution_error,json=taskExecutionError,proto3" json:"task_execution_error,omitempty"`
-	unknownFields             protoimpl.UnknownFields
-	sizeCache                 protoimpl.SizeCache
+	state                       protoimpl.MessageState            `protogen:"open.v1"`
+	ReturnObjects               []*ReturnObject                   `protobuf:"bytes,1,rep,name=return_objects,json=returnObjects,proto3" json:"return_objects,omitempty"`
+	WorkerExiting               bool                              `protobuf:"varint,3,opt,name=worker_exiting,json=workerExiting,proto3" json:"worker_exiting,omitempty"`
+	IsRetryableError            bool                              `protobuf:"varint,5,opt,name=is_retryable_error,json=isRetryableError,proto3" json:"is_retryable_error,omitempty"`
+	IsApplicationError          bool                              `protobuf:"varint,6,opt,name=is_application_error,json=isApplicationError,proto3" json:"is_application_error,omitempty"`
+	WasCancelledBeforeRunning   bool                              `protobuf:"varint,7,opt,name=was_cancelled_before_running,json=wasCancelledBeforeRunning,proto3" json:"was_cancelled_before_running,omitempty"`
+	ActorReprName               string                            `protobuf:"bytes,8,opt,name=actor_repr_name,json=actorReprName,proto3" json:"actor_repr_name,omitempty"`
+	TaskExecutionError          string                            `protobuf:"bytes,9,opt,name=task_execution_error,json=taskExecutionError,proto3" json:"task_execution_error,omitempty"`
+	StreamingGeneratorReturnIds []*StreamingGeneratorReturnIdInfo `protobuf:"bytes,10,rep,name=streaming_generator_return_ids,json=streamingGeneratorReturnIds,proto3" json:"streaming_generator_return_ids,omitempty"`
+	unknownFields               protoimpl.UnknownFields
+	sizeCache                   protoimpl.SizeCache
 }
 
 func (x *PushTaskReply) Reset() {
 	*x = PushTaskReply{}
-	mi := &file_core_proto_msgTypes[10]
+	mi := &file_core_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1192,7 @@ func (x *PushTaskReply) String() string {
 func (*PushTaskReply) ProtoMessage() {}
 
 func (x *PushTaskReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[10]
+	mi := &file_core_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1205,7 @@ func (x *PushTaskReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushTaskReply.ProtoReflect.Descriptor instead.
 func (*PushTaskReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{10}
+	return file_core_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PushTaskReply) GetReturnObjects() []*ReturnObject {
@@ -1180,6 +1257,223 @@ func (x *PushTaskReply) GetTaskExecutionError() string {
 	return ""
 }
 
+func (x *PushTaskReply) GetStreamingGeneratorReturnIds() []*StreamingGeneratorReturnIdInfo {
+	if x != nil {
+		return x.StreamingGeneratorReturnIds
+	}
+	return nil
+}
+
+// Field 1 was a single message in some versions; one of it is the same on the wire.
+type ReportGeneratorItemReturnsRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ReturnedObjects []*ReturnObject        `protobuf:"bytes,1,rep,name=returned_objects,json=returnedObjects,proto3" json:"returned_objects,omitempty"`
+	WorkerAddr      *Address               `protobuf:"bytes,2,opt,name=worker_addr,json=workerAddr,proto3" json:"worker_addr,omitempty"`
+	ItemIndex       int64                  `protobuf:"varint,3,opt,name=item_index,json=itemIndex,proto3" json:"item_index,omitempty"`
+	GeneratorId     []byte                 `protobuf:"bytes,5,opt,name=generator_id,json=generatorId,proto3" json:"generator_id,omitempty"`
+	AttemptNumber   uint64                 `protobuf:"varint,6,opt,name=attempt_number,json=attemptNumber,proto3" json:"attempt_number,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ReportGeneratorItemReturnsRequest) Reset() {
+	*x = ReportGeneratorItemReturnsRequest{}
+	mi := &file_core_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportGeneratorItemReturnsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportGeneratorItemReturnsRequest) ProtoMessage() {}
+
+func (x *ReportGeneratorItemReturnsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportGeneratorItemReturnsRequest.ProtoReflect.Descriptor instead.
+func (*ReportGeneratorItemReturnsRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReportGeneratorItemReturnsRequest) GetReturnedObjects() []*ReturnObject {
+	if x != nil {
+		return x.ReturnedObjects
+	}
+	return nil
+}
+
+func (x *ReportGeneratorItemReturnsRequest) GetWorkerAddr() *Address {
+	if x != nil {
+		return x.WorkerAddr
+	}
+	return nil
+}
+
+func (x *ReportGeneratorItemReturnsRequest) GetItemIndex() int64 {
+	if x != nil {
+		return x.ItemIndex
+	}
+	return 0
+}
+
+func (x *ReportGeneratorItemReturnsRequest) GetGeneratorId() []byte {
+	if x != nil {
+		return x.GeneratorId
+	}
+	return nil
+}
+
+func (x *ReportGeneratorItemReturnsRequest) GetAttemptNumber() uint64 {
+	if x != nil {
+		return x.AttemptNumber
+	}
+	return 0
+}
+
+type ReportGeneratorItemReturnsReply struct {
+	state                  protoimpl.MessageState `protogen:"open.v1"`
+	TotalNumObjectConsumed int64                  `protobuf:"varint,1,opt,name=total_num_object_consumed,json=totalNumObjectConsumed,proto3" json:"total_num_object_consumed,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *ReportGeneratorItemReturnsReply) Reset() {
+	*x = ReportGeneratorItemReturnsReply{}
+	mi := &file_core_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportGeneratorItemReturnsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportGeneratorItemReturnsReply) ProtoMessage() {}
+
+func (x *ReportGeneratorItemReturnsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportGeneratorItemReturnsReply.ProtoReflect.Descriptor instead.
+func (*ReportGeneratorItemReturnsReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReportGeneratorItemReturnsReply) GetTotalNumObjectConsumed() int64 {
+	if x != nil {
+		return x.TotalNumObjectConsumed
+	}
+	return 0
+}
+
+// Not in every version: before it, the reply to the report of an item waited until enough were consumed.
+type UpdateGeneratorBackpressureConsumedRequest struct {
+	state                  protoimpl.MessageState `protogen:"open.v1"`
+	GeneratorId            []byte                 `protobuf:"bytes,1,opt,name=generator_id,json=generatorId,proto3" json:"generator_id,omitempty"`
+	TotalNumObjectConsumed int64                  `protobuf:"varint,2,opt,name=total_num_object_consumed,json=totalNumObjectConsumed,proto3" json:"total_num_object_consumed,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *UpdateGeneratorBackpressureConsumedRequest) Reset() {
+	*x = UpdateGeneratorBackpressureConsumedRequest{}
+	mi := &file_core_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateGeneratorBackpressureConsumedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateGeneratorBackpressureConsumedRequest) ProtoMessage() {}
+
+func (x *UpdateGeneratorBackpressureConsumedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateGeneratorBackpressureConsumedRequest.ProtoReflect.Descriptor instead.
+func (*UpdateGeneratorBackpressureConsumedRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UpdateGeneratorBackpressureConsumedRequest) GetGeneratorId() []byte {
+	if x != nil {
+		return x.GeneratorId
+	}
+	return nil
+}
+
+func (x *UpdateGeneratorBackpressureConsumedRequest) GetTotalNumObjectConsumed() int64 {
+	if x != nil {
+		return x.TotalNumObjectConsumed
+	}
+	return 0
+}
+
+type UpdateGeneratorBackpressureConsumedReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateGeneratorBackpressureConsumedReply) Reset() {
+	*x = UpdateGeneratorBackpressureConsumedReply{}
+	mi := &file_core_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateGeneratorBackpressureConsumedReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateGeneratorBackpressureConsumedReply) ProtoMessage() {}
+
+func (x *UpdateGeneratorBackpressureConsumedReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateGeneratorBackpressureConsumedReply.ProtoReflect.Descriptor instead.
+func (*UpdateGeneratorBackpressureConsumedReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{15}
+}
+
 type RayException struct {
 	state                    protoimpl.MessageState `protogen:"open.v1"`
 	Language                 Language               `protobuf:"varint,1,opt,name=language,proto3,enum=seedcore.wire.core.Language" json:"language,omitempty"`
@@ -1191,7 +1485,7 @@ type RayException struct {
 
 func (x *RayException) Reset() {
 	*x = RayException{}
-	mi := &file_core_proto_msgTypes[11]
+	mi := &file_core_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1497,7 @@ func (x *RayException) String() string {
 func (*RayException) ProtoMessage() {}
 
 func (x *RayException) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[11]
+	mi := &file_core_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1510,7 @@ func (x *RayException) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RayException.ProtoReflect.Descriptor instead.
 func (*RayException) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{11}
+	return file_core_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RayException) GetLanguage() Language {
@@ -1249,7 +1543,7 @@ type RuntimeEnvFailedContext struct {
 
 func (x *RuntimeEnvFailedContext) Reset() {
 	*x = RuntimeEnvFailedContext{}
-	mi := &file_core_proto_msgTypes[12]
+	mi := &file_core_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1555,7 @@ func (x *RuntimeEnvFailedContext) String() string {
 func (*RuntimeEnvFailedContext) ProtoMessage() {}
 
 func (x *RuntimeEnvFailedContext) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[12]
+	mi := &file_core_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1568,7 @@ func (x *RuntimeEnvFailedContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuntimeEnvFailedContext.ProtoReflect.Descriptor instead.
 func (*RuntimeEnvFailedContext) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{12}
+	return file_core_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RuntimeEnvFailedContext) GetErrorMessage() string {
@@ -1293,7 +1587,7 @@ type ActorDiedErrorContext struct {
 
 func (x *ActorDiedErrorContext) Reset() {
 	*x = ActorDiedErrorContext{}
-	mi := &file_core_proto_msgTypes[13]
+	mi := &file_core_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1599,7 @@ func (x *ActorDiedErrorContext) String() string {
 func (*ActorDiedErrorContext) ProtoMessage() {}
 
 func (x *ActorDiedErrorContext) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[13]
+	mi := &file_core_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1612,7 @@ func (x *ActorDiedErrorContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorDiedErrorContext.ProtoReflect.Descriptor instead.
 func (*ActorDiedErrorContext) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{13}
+	return file_core_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ActorDiedErrorContext) GetErrorMessage() string {
@@ -1337,7 +1631,7 @@ type ActorUnschedulableContext struct {
 
 func (x *ActorUnschedulableContext) Reset() {
 	*x = ActorUnschedulableContext{}
-	mi := &file_core_proto_msgTypes[14]
+	mi := &file_core_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1643,7 @@ func (x *ActorUnschedulableContext) String() string {
 func (*ActorUnschedulableContext) ProtoMessage() {}
 
 func (x *ActorUnschedulableContext) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[14]
+	mi := &file_core_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1656,7 @@ func (x *ActorUnschedulableContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorUnschedulableContext.ProtoReflect.Descriptor instead.
 func (*ActorUnschedulableContext) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{14}
+	return file_core_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ActorUnschedulableContext) GetErrorMessage() string {
@@ -1387,7 +1681,7 @@ type ActorDeathCause struct {
 
 func (x *ActorDeathCause) Reset() {
 	*x = ActorDeathCause{}
-	mi := &file_core_proto_msgTypes[15]
+	mi := &file_core_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1693,7 @@ func (x *ActorDeathCause) String() string {
 func (*ActorDeathCause) ProtoMessage() {}
 
 func (x *ActorDeathCause) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[15]
+	mi := &file_core_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1706,7 @@ func (x *ActorDeathCause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorDeathCause.ProtoReflect.Descriptor instead.
 func (*ActorDeathCause) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{15}
+	return file_core_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ActorDeathCause) GetContext() isActorDeathCause_Context {
@@ -1496,7 +1790,7 @@ type KillActorRequest struct {
 
 func (x *KillActorRequest) Reset() {
 	*x = KillActorRequest{}
-	mi := &file_core_proto_msgTypes[16]
+	mi := &file_core_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1802,7 @@ func (x *KillActorRequest) String() string {
 func (*KillActorRequest) ProtoMessage() {}
 
 func (x *KillActorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[16]
+	mi := &file_core_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1815,7 @@ func (x *KillActorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillActorRequest.ProtoReflect.Descriptor instead.
 func (*KillActorRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{16}
+	return file_core_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KillActorRequest) GetIntendedActorId() []byte {
@@ -1546,7 +1840,7 @@ type KillActorReply struct {
 
 func (x *KillActorReply) Reset() {
 	*x = KillActorReply{}
-	mi := &file_core_proto_msgTypes[17]
+	mi := &file_core_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1852,7 @@ func (x *KillActorReply) String() string {
 func (*KillActorReply) ProtoMessage() {}
 
 func (x *KillActorReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[17]
+	mi := &file_core_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1865,7 @@ func (x *KillActorReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillActorReply.ProtoReflect.Descriptor instead.
 func (*KillActorReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{17}
+	return file_core_proto_rawDescGZIP(), []int{22}
 }
 
 type ExitRequest struct {
@@ -1583,7 +1877,7 @@ type ExitRequest struct {
 
 func (x *ExitRequest) Reset() {
 	*x = ExitRequest{}
-	mi := &file_core_proto_msgTypes[18]
+	mi := &file_core_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1889,7 @@ func (x *ExitRequest) String() string {
 func (*ExitRequest) ProtoMessage() {}
 
 func (x *ExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[18]
+	mi := &file_core_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1902,7 @@ func (x *ExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitRequest.ProtoReflect.Descriptor instead.
 func (*ExitRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{18}
+	return file_core_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExitRequest) GetForceExit() bool {
@@ -1627,7 +1921,7 @@ type ExitReply struct {
 
 func (x *ExitReply) Reset() {
 	*x = ExitReply{}
-	mi := &file_core_proto_msgTypes[19]
+	mi := &file_core_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1933,7 @@ func (x *ExitReply) String() string {
 func (*ExitReply) ProtoMessage() {}
 
 func (x *ExitReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[19]
+	mi := &file_core_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1946,7 @@ func (x *ExitReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitReply.ProtoReflect.Descriptor instead.
 func (*ExitReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{19}
+	return file_core_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExitReply) GetSuccess() bool {
@@ -1681,7 +1975,7 @@ type CoreWorkerStats struct {
 
 func (x *CoreWorkerStats) Reset() {
 	*x = CoreWorkerStats{}
-	mi := &file_core_proto_msgTypes[20]
+	mi := &file_core_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1987,7 @@ func (x *CoreWorkerStats) String() string {
 func (*CoreWorkerStats) ProtoMessage() {}
 
 func (x *CoreWorkerStats) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[20]
+	mi := &file_core_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +2000,7 @@ func (x *CoreWorkerStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreWorkerStats.ProtoReflect.Descriptor instead.
 func (*CoreWorkerStats) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{20}
+	return file_core_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CoreWorkerStats) GetIpAddress() string {
@@ -1795,7 +2089,7 @@ type GetCoreWorkerStatsRequest struct {
 
 func (x *GetCoreWorkerStatsRequest) Reset() {
 	*x = GetCoreWorkerStatsRequest{}
-	mi := &file_core_proto_msgTypes[21]
+	mi := &file_core_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2101,7 @@ func (x *GetCoreWorkerStatsRequest) String() string {
 func (*GetCoreWorkerStatsRequest) ProtoMessage() {}
 
 func (x *GetCoreWorkerStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[21]
+	mi := &file_core_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2114,7 @@ func (x *GetCoreWorkerStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoreWorkerStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetCoreWorkerStatsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{21}
+	return file_core_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetCoreWorkerStatsRequest) GetIntendedWorkerId() []byte {
@@ -1839,7 +2133,7 @@ type GetCoreWorkerStatsReply struct {
 
 func (x *GetCoreWorkerStatsReply) Reset() {
 	*x = GetCoreWorkerStatsReply{}
-	mi := &file_core_proto_msgTypes[22]
+	mi := &file_core_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2145,7 @@ func (x *GetCoreWorkerStatsReply) String() string {
 func (*GetCoreWorkerStatsReply) ProtoMessage() {}
 
 func (x *GetCoreWorkerStatsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[22]
+	mi := &file_core_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2158,7 @@ func (x *GetCoreWorkerStatsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoreWorkerStatsReply.ProtoReflect.Descriptor instead.
 func (*GetCoreWorkerStatsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{22}
+	return file_core_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetCoreWorkerStatsReply) GetCoreWorkerStats() *CoreWorkerStats {
@@ -1882,7 +2176,7 @@ type NumPendingTasksRequest struct {
 
 func (x *NumPendingTasksRequest) Reset() {
 	*x = NumPendingTasksRequest{}
-	mi := &file_core_proto_msgTypes[23]
+	mi := &file_core_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2188,7 @@ func (x *NumPendingTasksRequest) String() string {
 func (*NumPendingTasksRequest) ProtoMessage() {}
 
 func (x *NumPendingTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[23]
+	mi := &file_core_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2201,7 @@ func (x *NumPendingTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumPendingTasksRequest.ProtoReflect.Descriptor instead.
 func (*NumPendingTasksRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{23}
+	return file_core_proto_rawDescGZIP(), []int{28}
 }
 
 type NumPendingTasksReply struct {
@@ -1919,7 +2213,7 @@ type NumPendingTasksReply struct {
 
 func (x *NumPendingTasksReply) Reset() {
 	*x = NumPendingTasksReply{}
-	mi := &file_core_proto_msgTypes[24]
+	mi := &file_core_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2225,7 @@ func (x *NumPendingTasksReply) String() string {
 func (*NumPendingTasksReply) ProtoMessage() {}
 
 func (x *NumPendingTasksReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[24]
+	mi := &file_core_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2238,7 @@ func (x *NumPendingTasksReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumPendingTasksReply.ProtoReflect.Descriptor instead.
 func (*NumPendingTasksReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{24}
+	return file_core_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NumPendingTasksReply) GetNumPendingTasks() int64 {
@@ -1962,7 +2256,7 @@ type LocalGCRequest struct {
 
 func (x *LocalGCRequest) Reset() {
 	*x = LocalGCRequest{}
-	mi := &file_core_proto_msgTypes[25]
+	mi := &file_core_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2268,7 @@ func (x *LocalGCRequest) String() string {
 func (*LocalGCRequest) ProtoMessage() {}
 
 func (x *LocalGCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[25]
+	mi := &file_core_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2281,7 @@ func (x *LocalGCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalGCRequest.ProtoReflect.Descriptor instead.
 func (*LocalGCRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{25}
+	return file_core_proto_rawDescGZIP(), []int{30}
 }
 
 type LocalGCReply struct {
@@ -1998,7 +2292,7 @@ type LocalGCReply struct {
 
 func (x *LocalGCReply) Reset() {
 	*x = LocalGCReply{}
-	mi := &file_core_proto_msgTypes[26]
+	mi := &file_core_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2304,7 @@ func (x *LocalGCReply) String() string {
 func (*LocalGCReply) ProtoMessage() {}
 
 func (x *LocalGCReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[26]
+	mi := &file_core_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2317,7 @@ func (x *LocalGCReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalGCReply.ProtoReflect.Descriptor instead.
 func (*LocalGCReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{26}
+	return file_core_proto_rawDescGZIP(), []int{31}
 }
 
 type RayletNotifyGCSRestartRequest struct {
@@ -2034,7 +2328,7 @@ type RayletNotifyGCSRestartRequest struct {
 
 func (x *RayletNotifyGCSRestartRequest) Reset() {
 	*x = RayletNotifyGCSRestartRequest{}
-	mi := &file_core_proto_msgTypes[27]
+	mi := &file_core_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2340,7 @@ func (x *RayletNotifyGCSRestartRequest) String() string {
 func (*RayletNotifyGCSRestartRequest) ProtoMessage() {}
 
 func (x *RayletNotifyGCSRestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[27]
+	mi := &file_core_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2353,7 @@ func (x *RayletNotifyGCSRestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RayletNotifyGCSRestartRequest.ProtoReflect.Descriptor instead.
 func (*RayletNotifyGCSRestartRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{27}
+	return file_core_proto_rawDescGZIP(), []int{32}
 }
 
 type RayletNotifyGCSRestartReply struct {
@@ -2070,7 +2364,7 @@ type RayletNotifyGCSRestartReply struct {
 
 func (x *RayletNotifyGCSRestartReply) Reset() {
 	*x = RayletNotifyGCSRestartReply{}
-	mi := &file_core_proto_msgTypes[28]
+	mi := &file_core_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2376,7 @@ func (x *RayletNotifyGCSRestartReply) String() string {
 func (*RayletNotifyGCSRestartReply) ProtoMessage() {}
 
 func (x *RayletNotifyGCSRestartReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[28]
+	mi := &file_core_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2389,7 @@ func (x *RayletNotifyGCSRestartReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RayletNotifyGCSRestartReply.ProtoReflect.Descriptor instead.
 func (*RayletNotifyGCSRestartReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{28}
+	return file_core_proto_rawDescGZIP(), []int{33}
 }
 
 type CancelTaskRequest struct {
@@ -2110,7 +2404,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_core_proto_msgTypes[29]
+	mi := &file_core_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2416,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[29]
+	mi := &file_core_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2429,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{29}
+	return file_core_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CancelTaskRequest) GetIntendedTaskId() []byte {
@@ -2176,7 +2470,7 @@ type CancelTaskReply struct {
 
 func (x *CancelTaskReply) Reset() {
 	*x = CancelTaskReply{}
-	mi := &file_core_proto_msgTypes[30]
+	mi := &file_core_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2482,7 @@ func (x *CancelTaskReply) String() string {
 func (*CancelTaskReply) ProtoMessage() {}
 
 func (x *CancelTaskReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[30]
+	mi := &file_core_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2495,7 @@ func (x *CancelTaskReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskReply.ProtoReflect.Descriptor instead.
 func (*CancelTaskReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{30}
+	return file_core_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CancelTaskReply) GetRequestedTaskRunning() bool {
@@ -2228,7 +2522,7 @@ type GcsStatus struct {
 
 func (x *GcsStatus) Reset() {
 	*x = GcsStatus{}
-	mi := &file_core_proto_msgTypes[31]
+	mi := &file_core_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2534,7 @@ func (x *GcsStatus) String() string {
 func (*GcsStatus) ProtoMessage() {}
 
 func (x *GcsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[31]
+	mi := &file_core_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2547,7 @@ func (x *GcsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GcsStatus.ProtoReflect.Descriptor instead.
 func (*GcsStatus) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{31}
+	return file_core_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GcsStatus) GetCode() int32 {
@@ -2290,7 +2584,7 @@ type ActorTableData struct {
 
 func (x *ActorTableData) Reset() {
 	*x = ActorTableData{}
-	mi := &file_core_proto_msgTypes[32]
+	mi := &file_core_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +2596,7 @@ func (x *ActorTableData) String() string {
 func (*ActorTableData) ProtoMessage() {}
 
 func (x *ActorTableData) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[32]
+	mi := &file_core_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +2609,7 @@ func (x *ActorTableData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorTableData.ProtoReflect.Descriptor instead.
 func (*ActorTableData) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{32}
+	return file_core_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ActorTableData) GetActorId() []byte {
@@ -2412,7 +2706,7 @@ type GetNamedActorInfoRequest struct {
 
 func (x *GetNamedActorInfoRequest) Reset() {
 	*x = GetNamedActorInfoRequest{}
-	mi := &file_core_proto_msgTypes[33]
+	mi := &file_core_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2718,7 @@ func (x *GetNamedActorInfoRequest) String() string {
 func (*GetNamedActorInfoRequest) ProtoMessage() {}
 
 func (x *GetNamedActorInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[33]
+	mi := &file_core_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2731,7 @@ func (x *GetNamedActorInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamedActorInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetNamedActorInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{33}
+	return file_core_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetNamedActorInfoRequest) GetName() string {
@@ -2465,7 +2759,7 @@ type GetNamedActorInfoReply struct {
 
 func (x *GetNamedActorInfoReply) Reset() {
 	*x = GetNamedActorInfoReply{}
-	mi := &file_core_proto_msgTypes[34]
+	mi := &file_core_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2771,7 @@ func (x *GetNamedActorInfoReply) String() string {
 func (*GetNamedActorInfoReply) ProtoMessage() {}
 
 func (x *GetNamedActorInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[34]
+	mi := &file_core_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2784,7 @@ func (x *GetNamedActorInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamedActorInfoReply.ProtoReflect.Descriptor instead.
 func (*GetNamedActorInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{34}
+	return file_core_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetNamedActorInfoReply) GetStatus() *GcsStatus {
@@ -2516,7 +2810,7 @@ type GetActorInfoRequest struct {
 
 func (x *GetActorInfoRequest) Reset() {
 	*x = GetActorInfoRequest{}
-	mi := &file_core_proto_msgTypes[35]
+	mi := &file_core_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2822,7 @@ func (x *GetActorInfoRequest) String() string {
 func (*GetActorInfoRequest) ProtoMessage() {}
 
 func (x *GetActorInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[35]
+	mi := &file_core_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2835,7 @@ func (x *GetActorInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActorInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetActorInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{35}
+	return file_core_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetActorInfoRequest) GetActorId() []byte {
@@ -2561,7 +2855,7 @@ type GetActorInfoReply struct {
 
 func (x *GetActorInfoReply) Reset() {
 	*x = GetActorInfoReply{}
-	mi := &file_core_proto_msgTypes[36]
+	mi := &file_core_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2867,7 @@ func (x *GetActorInfoReply) String() string {
 func (*GetActorInfoReply) ProtoMessage() {}
 
 func (x *GetActorInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[36]
+	mi := &file_core_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2880,7 @@ func (x *GetActorInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActorInfoReply.ProtoReflect.Descriptor instead.
 func (*GetActorInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{36}
+	return file_core_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetActorInfoReply) GetStatus() *GcsStatus {
@@ -2614,7 +2908,7 @@ type GetAllActorInfoRequest struct {
 
 func (x *GetAllActorInfoRequest) Reset() {
 	*x = GetAllActorInfoRequest{}
-	mi := &file_core_proto_msgTypes[37]
+	mi := &file_core_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2626,7 +2920,7 @@ func (x *GetAllActorInfoRequest) String() string {
 func (*GetAllActorInfoRequest) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[37]
+	mi := &file_core_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2639,7 +2933,7 @@ func (x *GetAllActorInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllActorInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetAllActorInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{37}
+	return file_core_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetAllActorInfoRequest) GetShowDeadJobs() bool {
@@ -2675,7 +2969,7 @@ type GetAllActorInfoReply struct {
 
 func (x *GetAllActorInfoReply) Reset() {
 	*x = GetAllActorInfoReply{}
-	mi := &file_core_proto_msgTypes[38]
+	mi := &file_core_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +2981,7 @@ func (x *GetAllActorInfoReply) String() string {
 func (*GetAllActorInfoReply) ProtoMessage() {}
 
 func (x *GetAllActorInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[38]
+	mi := &file_core_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +2994,7 @@ func (x *GetAllActorInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllActorInfoReply.ProtoReflect.Descriptor instead.
 func (*GetAllActorInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{38}
+	return file_core_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetAllActorInfoReply) GetStatus() *GcsStatus {
@@ -2739,7 +3033,7 @@ type CheckAliveRequest struct {
 
 func (x *CheckAliveRequest) Reset() {
 	*x = CheckAliveRequest{}
-	mi := &file_core_proto_msgTypes[39]
+	mi := &file_core_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +3045,7 @@ func (x *CheckAliveRequest) String() string {
 func (*CheckAliveRequest) ProtoMessage() {}
 
 func (x *CheckAliveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[39]
+	mi := &file_core_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +3058,7 @@ func (x *CheckAliveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAliveRequest.ProtoReflect.Descriptor instead.
 func (*CheckAliveRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{39}
+	return file_core_proto_rawDescGZIP(), []int{44}
 }
 
 type CheckAliveReply struct {
@@ -2777,7 +3071,7 @@ type CheckAliveReply struct {
 
 func (x *CheckAliveReply) Reset() {
 	*x = CheckAliveReply{}
-	mi := &file_core_proto_msgTypes[40]
+	mi := &file_core_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2789,7 +3083,7 @@ func (x *CheckAliveReply) String() string {
 func (*CheckAliveReply) ProtoMessage() {}
 
 func (x *CheckAliveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[40]
+	mi := &file_core_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2802,7 +3096,7 @@ func (x *CheckAliveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAliveReply.ProtoReflect.Descriptor instead.
 func (*CheckAliveReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{40}
+	return file_core_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CheckAliveReply) GetStatus() *GcsStatus {
@@ -2827,7 +3121,7 @@ type GetClusterIdRequest struct {
 
 func (x *GetClusterIdRequest) Reset() {
 	*x = GetClusterIdRequest{}
-	mi := &file_core_proto_msgTypes[41]
+	mi := &file_core_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +3133,7 @@ func (x *GetClusterIdRequest) String() string {
 func (*GetClusterIdRequest) ProtoMessage() {}
 
 func (x *GetClusterIdRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[41]
+	mi := &file_core_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +3146,7 @@ func (x *GetClusterIdRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterIdRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterIdRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{41}
+	return file_core_proto_rawDescGZIP(), []int{46}
 }
 
 type GetClusterIdReply struct {
@@ -2865,7 +3159,7 @@ type GetClusterIdReply struct {
 
 func (x *GetClusterIdReply) Reset() {
 	*x = GetClusterIdReply{}
-	mi := &file_core_proto_msgTypes[42]
+	mi := &file_core_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3171,7 @@ func (x *GetClusterIdReply) String() string {
 func (*GetClusterIdReply) ProtoMessage() {}
 
 func (x *GetClusterIdReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[42]
+	mi := &file_core_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3184,7 @@ func (x *GetClusterIdReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterIdReply.ProtoReflect.Descriptor instead.
 func (*GetClusterIdReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{42}
+	return file_core_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetClusterIdReply) GetStatus() *GcsStatus {
@@ -2923,7 +3217,7 @@ type GcsNodeInfo struct {
 
 func (x *GcsNodeInfo) Reset() {
 	*x = GcsNodeInfo{}
-	mi := &file_core_proto_msgTypes[43]
+	mi := &file_core_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2935,7 +3229,7 @@ func (x *GcsNodeInfo) String() string {
 func (*GcsNodeInfo) ProtoMessage() {}
 
 func (x *GcsNodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[43]
+	mi := &file_core_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2948,7 +3242,7 @@ func (x *GcsNodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GcsNodeInfo.ProtoReflect.Descriptor instead.
 func (*GcsNodeInfo) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{43}
+	return file_core_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GcsNodeInfo) GetNodeId() []byte {
@@ -3015,7 +3309,7 @@ type GetAllNodeInfoRequest struct {
 
 func (x *GetAllNodeInfoRequest) Reset() {
 	*x = GetAllNodeInfoRequest{}
-	mi := &file_core_proto_msgTypes[44]
+	mi := &file_core_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3321,7 @@ func (x *GetAllNodeInfoRequest) String() string {
 func (*GetAllNodeInfoRequest) ProtoMessage() {}
 
 func (x *GetAllNodeInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[44]
+	mi := &file_core_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3334,7 @@ func (x *GetAllNodeInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllNodeInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetAllNodeInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{44}
+	return file_core_proto_rawDescGZIP(), []int{49}
 }
 
 type GetAllNodeInfoReply struct {
@@ -3053,7 +3347,7 @@ type GetAllNodeInfoReply struct {
 
 func (x *GetAllNodeInfoReply) Reset() {
 	*x = GetAllNodeInfoReply{}
-	mi := &file_core_proto_msgTypes[45]
+	mi := &file_core_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3359,7 @@ func (x *GetAllNodeInfoReply) String() string {
 func (*GetAllNodeInfoReply) ProtoMessage() {}
 
 func (x *GetAllNodeInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[45]
+	mi := &file_core_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3372,7 @@ func (x *GetAllNodeInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllNodeInfoReply.ProtoReflect.Descriptor instead.
 func (*GetAllNodeInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{45}
+	return file_core_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetAllNodeInfoReply) GetStatus() *GcsStatus {
@@ -3105,7 +3399,7 @@ type AvailableResources struct {
 
 func (x *AvailableResources) Reset() {
 	*x = AvailableResources{}
-	mi := &file_core_proto_msgTypes[46]
+	mi := &file_core_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3117,7 +3411,7 @@ func (x *AvailableResources) String() string {
 func (*AvailableResources) ProtoMessage() {}
 
 func (x *AvailableResources) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[46]
+	mi := &file_core_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3130,7 +3424,7 @@ func (x *AvailableResources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AvailableResources.ProtoReflect.Descriptor instead.
 func (*AvailableResources) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{46}
+	return file_core_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AvailableResources) GetNodeId() []byte {
@@ -3155,7 +3449,7 @@ type GetAllAvailableResourcesRequest struct {
 
 func (x *GetAllAvailableResourcesRequest) Reset() {
 	*x = GetAllAvailableResourcesRequest{}
-	mi := &file_core_proto_msgTypes[47]
+	mi := &file_core_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3461,7 @@ func (x *GetAllAvailableResourcesRequest) String() string {
 func (*GetAllAvailableResourcesRequest) ProtoMessage() {}
 
 func (x *GetAllAvailableResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[47]
+	mi := &file_core_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3474,7 @@ func (x *GetAllAvailableResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllAvailableResourcesRequest.ProtoReflect.Descriptor instead.
 func (*GetAllAvailableResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{47}
+	return file_core_proto_rawDescGZIP(), []int{52}
 }
 
 type GetAllAvailableResourcesReply struct {
@@ -3193,7 +3487,7 @@ type GetAllAvailableResourcesReply struct {
 
 func (x *GetAllAvailableResourcesReply) Reset() {
 	*x = GetAllAvailableResourcesReply{}
-	mi := &file_core_proto_msgTypes[48]
+	mi := &file_core_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3499,7 @@ func (x *GetAllAvailableResourcesReply) String() string {
 func (*GetAllAvailableResourcesReply) ProtoMessage() {}
 
 func (x *GetAllAvailableResourcesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[48]
+	mi := &file_core_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3512,7 @@ func (x *GetAllAvailableResourcesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllAvailableResourcesReply.ProtoReflect.Descriptor instead.
 func (*GetAllAvailableResourcesReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{48}
+	return file_core_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetAllAvailableResourcesReply) GetStatus() *GcsStatus {
@@ -3245,7 +3539,7 @@ type InternalKVGetRequest struct {
 
 func (x *InternalKVGetRequest) Reset() {
 	*x = InternalKVGetRequest{}
-	mi := &file_core_proto_msgTypes[49]
+	mi := &file_core_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3257,7 +3551,7 @@ func (x *InternalKVGetRequest) String() string {
 func (*InternalKVGetRequest) ProtoMessage() {}
 
 func (x *InternalKVGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[49]
+	mi := &file_core_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3270,7 +3564,7 @@ func (x *InternalKVGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InternalKVGetRequest.ProtoReflect.Descriptor instead.
 func (*InternalKVGetRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{49}
+	return file_core_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *InternalKVGetRequest) GetKey() []byte {
@@ -3297,7 +3591,7 @@ type InternalKVGetReply struct {
 
 func (x *InternalKVGetReply) Reset() {
 	*x = InternalKVGetReply{}
-	mi := &file_core_proto_msgTypes[50]
+	mi := &file_core_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3603,7 @@ func (x *InternalKVGetReply) String() string {
 func (*InternalKVGetReply) ProtoMessage() {}
 
 func (x *InternalKVGetReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[50]
+	mi := &file_core_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3616,7 @@ func (x *InternalKVGetReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InternalKVGetReply.ProtoReflect.Descriptor instead.
 func (*InternalKVGetReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{50}
+	return file_core_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *InternalKVGetReply) GetStatus() *GcsStatus {
@@ -3343,8 +3637,11 @@ type WorkerTableData struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
 	IsAlive              bool                   `protobuf:"varint,1,opt,name=is_alive,json=isAlive,proto3" json:"is_alive,omitempty"`
 	WorkerAddress        *Address               `protobuf:"bytes,2,opt,name=worker_address,json=workerAddress,proto3" json:"worker_address,omitempty"`
+	Timestamp            int64                  `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	WorkerType           WorkerType             `protobuf:"varint,5,opt,name=worker_type,json=workerType,proto3,enum=seedcore.wire.core.WorkerType" json:"worker_type,omitempty"`
 	WorkerInfo           map[string][]byte      `protobuf:"bytes,6,rep,name=worker_info,json=workerInfo,proto3" json:"worker_info,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ExitType             WorkerExitType         `protobuf:"varint,19,opt,name=exit_type,json=exitType,proto3,enum=seedcore.wire.core.WorkerExitType" json:"exit_type,omitempty"`
+	ExitDetail           string                 `protobuf:"bytes,20,opt,name=exit_detail,json=exitDetail,proto3" json:"exit_detail,omitempty"`
 	Pid                  uint32                 `protobuf:"varint,21,opt,name=pid,proto3" json:"pid,omitempty"`
 	StartTimeMs          uint64                 `protobuf:"varint,23,opt,name=start_time_ms,json=startTimeMs,proto3" json:"start_time_ms,omitempty"`
 	WorkerLaunchTimeMs   uint64                 `protobuf:"varint,25,opt,name=worker_launch_time_ms,json=workerLaunchTimeMs,proto3" json:"worker_launch_time_ms,omitempty"`
@@ -3355,7 +3652,7 @@ type WorkerTableData struct {
 
 func (x *WorkerTableData) Reset() {
 	*x = WorkerTableData{}
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3664,7 @@ func (x *WorkerTableData) String() string {
 func (*WorkerTableData) ProtoMessage() {}
 
 func (x *WorkerTableData) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3677,7 @@ func (x *WorkerTableData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerTableData.ProtoReflect.Descriptor instead.
 func (*WorkerTableData) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{51}
+	return file_core_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WorkerTableData) GetIsAlive() bool {
@@ -3397,6 +3694,13 @@ func (x *WorkerTableData) GetWorkerAddress() *Address {
 	return nil
 }
 
+func (x *WorkerTableData) GetTimestamp() int64 {
+	if x != nil {
+		return x.Timestamp
+	}
+	return 0
+}
+
 func (x *WorkerTableData) GetWorkerType() WorkerType {
 	if x != nil {
 		return x.WorkerType
@@ -3409,6 +3713,20 @@ func (x *WorkerTableData) GetWorkerInfo() map[string][]byte {
 		return x.WorkerInfo
 	}
 	return nil
+}
+
+func (x *WorkerTableData) GetExitType() WorkerExitType {
+	if x != nil {
+		return x.ExitType
+	}
+	return WorkerExitType_SYSTEM_ERROR
+}
+
+func (x *WorkerTableData) GetExitDetail() string {
+	if x != nil {
+		return x.ExitDetail
+	}
+	return ""
 }
 
 func (x *WorkerTableData) GetPid() uint32 {
@@ -3448,7 +3766,7 @@ type AddWorkerInfoRequest struct {
 
 func (x *AddWorkerInfoRequest) Reset() {
 	*x = AddWorkerInfoRequest{}
-	mi := &file_core_proto_msgTypes[52]
+	mi := &file_core_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3460,7 +3778,7 @@ func (x *AddWorkerInfoRequest) String() string {
 func (*AddWorkerInfoRequest) ProtoMessage() {}
 
 func (x *AddWorkerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[52]
+	mi := &file_core_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3473,7 +3791,7 @@ func (x *AddWorkerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddWorkerInfoRequest.ProtoReflect.Descriptor instead.
 func (*AddWorkerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{52}
+	return file_core_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AddWorkerInfoRequest) GetWorkerData() *WorkerTableData {
@@ -3492,7 +3810,7 @@ type AddWorkerInfoReply struct {
 
 func (x *AddWorkerInfoReply) Reset() {
 	*x = AddWorkerInfoReply{}
-	mi := &file_core_proto_msgTypes[53]
+	mi := &file_core_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3822,7 @@ func (x *AddWorkerInfoReply) String() string {
 func (*AddWorkerInfoReply) ProtoMessage() {}
 
 func (x *AddWorkerInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[53]
+	mi := &file_core_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,10 +3835,98 @@ func (x *AddWorkerInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddWorkerInfoReply.ProtoReflect.Descriptor instead.
 func (*AddWorkerInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{53}
+	return file_core_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AddWorkerInfoReply) GetStatus() *GcsStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+type ReportWorkerFailureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	WorkerFailure *WorkerTableData       `protobuf:"bytes,1,opt,name=worker_failure,json=workerFailure,proto3" json:"worker_failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportWorkerFailureRequest) Reset() {
+	*x = ReportWorkerFailureRequest{}
+	mi := &file_core_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportWorkerFailureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportWorkerFailureRequest) ProtoMessage() {}
+
+func (x *ReportWorkerFailureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportWorkerFailureRequest.ProtoReflect.Descriptor instead.
+func (*ReportWorkerFailureRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ReportWorkerFailureRequest) GetWorkerFailure() *WorkerTableData {
+	if x != nil {
+		return x.WorkerFailure
+	}
+	return nil
+}
+
+type ReportWorkerFailureReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        *GcsStatus             `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportWorkerFailureReply) Reset() {
+	*x = ReportWorkerFailureReply{}
+	mi := &file_core_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportWorkerFailureReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportWorkerFailureReply) ProtoMessage() {}
+
+func (x *ReportWorkerFailureReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportWorkerFailureReply.ProtoReflect.Descriptor instead.
+func (*ReportWorkerFailureReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ReportWorkerFailureReply) GetStatus() *GcsStatus {
 	if x != nil {
 		return x.Status
 	}
@@ -3536,7 +3942,7 @@ type FreeLocalObjectsRequest struct {
 
 func (x *FreeLocalObjectsRequest) Reset() {
 	*x = FreeLocalObjectsRequest{}
-	mi := &file_core_proto_msgTypes[54]
+	mi := &file_core_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3548,7 +3954,7 @@ func (x *FreeLocalObjectsRequest) String() string {
 func (*FreeLocalObjectsRequest) ProtoMessage() {}
 
 func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[54]
+	mi := &file_core_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3561,7 +3967,7 @@ func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsRequest.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{54}
+	return file_core_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *FreeLocalObjectsRequest) GetObjectIds() [][]byte {
@@ -3579,7 +3985,7 @@ type FreeLocalObjectsReply struct {
 
 func (x *FreeLocalObjectsReply) Reset() {
 	*x = FreeLocalObjectsReply{}
-	mi := &file_core_proto_msgTypes[55]
+	mi := &file_core_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3997,7 @@ func (x *FreeLocalObjectsReply) String() string {
 func (*FreeLocalObjectsReply) ProtoMessage() {}
 
 func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[55]
+	mi := &file_core_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +4010,7 @@ func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsReply.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{55}
+	return file_core_proto_rawDescGZIP(), []int{62}
 }
 
 type GetAllActorInfoRequest_Filters struct {
@@ -3618,7 +4024,7 @@ type GetAllActorInfoRequest_Filters struct {
 
 func (x *GetAllActorInfoRequest_Filters) Reset() {
 	*x = GetAllActorInfoRequest_Filters{}
-	mi := &file_core_proto_msgTypes[56]
+	mi := &file_core_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +4036,7 @@ func (x *GetAllActorInfoRequest_Filters) String() string {
 func (*GetAllActorInfoRequest_Filters) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[56]
+	mi := &file_core_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +4049,7 @@ func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllActorInfoRequest_Filters.ProtoReflect.Descriptor instead.
 func (*GetAllActorInfoRequest_Filters) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{37, 0}
+	return file_core_proto_rawDescGZIP(), []int{42, 0}
 }
 
 func (x *GetAllActorInfoRequest_Filters) GetActorId() []byte {
@@ -3705,7 +4111,7 @@ const file_core_proto_rawDesc = "" +
 	"\bactor_id\x18\x01 \x01(\fR\aactorId\x12'\n" +
 	"\x0fmax_concurrency\x18\x05 \x01(\x05R\x0emaxConcurrency\x12\x12\n" +
 	"\x04name\x18\a \x01(\tR\x04name\x12#\n" +
-	"\rray_namespace\x18\b \x01(\tR\frayNamespace\"\xc5\x06\n" +
+	"\rray_namespace\x18\b \x01(\tR\frayNamespace\"\xd2\a\n" +
 	"\bTaskSpec\x120\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1c.seedcore.wire.core.TaskTypeR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
@@ -3723,8 +4129,11 @@ const file_core_proto_rawDesc = "" +
 	"\x18actor_creation_task_spec\x18\x0f \x01(\v2).seedcore.wire.core.ActorCreationTaskSpecR\x15actorCreationTaskSpec\x12I\n" +
 	"\x0factor_task_spec\x18\x10 \x01(\v2!.seedcore.wire.core.ActorTaskSpecR\ractorTaskSpec\x124\n" +
 	"\x16concurrency_group_name\x18\x18 \x01(\tR\x14concurrencyGroupName\x12%\n" +
-	"\x0eattempt_number\x18\x1d \x01(\x05R\rattemptNumber\x12K\n" +
-	"\"generator_backpressure_num_objects\x18& \x01(\x03R\x1fgeneratorBackpressureNumObjects\"\xd8\x01\n" +
+	"\x0eattempt_number\x18\x1d \x01(\x05R\rattemptNumber\x12'\n" +
+	"\x0freturns_dynamic\x18\x1e \x01(\bR\x0ereturnsDynamic\x12/\n" +
+	"\x13streaming_generator\x18\" \x01(\bR\x12streamingGenerator\x12K\n" +
+	"\"generator_backpressure_num_objects\x18& \x01(\x03R\x1fgeneratorBackpressureNumObjects\x121\n" +
+	"\x15num_objects_per_yield\x18. \x01(\x04R\x12numObjectsPerYield\"\xd8\x01\n" +
 	"\x0fPushTaskRequest\x12,\n" +
 	"\x12intended_worker_id\x18\x01 \x01(\fR\x10intendedWorkerId\x129\n" +
 	"\ttask_spec\x18\x02 \x01(\v2\x1c.seedcore.wire.core.TaskSpecR\btaskSpec\x12'\n" +
@@ -3736,7 +4145,10 @@ const file_core_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1a\n" +
 	"\bmetadata\x18\x04 \x01(\fR\bmetadata\x12S\n" +
 	"\x13nested_inlined_refs\x18\x05 \x03(\v2#.seedcore.wire.core.ObjectReferenceR\x11nestedInlinedRefs\x12\x12\n" +
-	"\x04size\x18\x06 \x01(\x03R\x04size\"\xfa\x02\n" +
+	"\x04size\x18\x06 \x01(\x03R\x04size\"g\n" +
+	"\x1eStreamingGeneratorReturnIdInfo\x12\x1b\n" +
+	"\tobject_id\x18\x01 \x01(\fR\bobjectId\x12(\n" +
+	"\x10is_plasma_object\x18\x02 \x01(\bR\x0eisPlasmaObject\"\xf3\x03\n" +
 	"\rPushTaskReply\x12G\n" +
 	"\x0ereturn_objects\x18\x01 \x03(\v2 .seedcore.wire.core.ReturnObjectR\rreturnObjects\x12%\n" +
 	"\x0eworker_exiting\x18\x03 \x01(\bR\rworkerExiting\x12,\n" +
@@ -3744,7 +4156,23 @@ const file_core_proto_rawDesc = "" +
 	"\x14is_application_error\x18\x06 \x01(\bR\x12isApplicationError\x12?\n" +
 	"\x1cwas_cancelled_before_running\x18\a \x01(\bR\x19wasCancelledBeforeRunning\x12&\n" +
 	"\x0factor_repr_name\x18\b \x01(\tR\ractorReprName\x120\n" +
-	"\x14task_execution_error\x18\t \x01(\tR\x12taskExecutionError\"\xb9\x01\n" +
+	"\x14task_execution_error\x18\t \x01(\tR\x12taskExecutionError\x12w\n" +
+	"\x1estreaming_generator_return_ids\x18\n" +
+	" \x03(\v22.seedcore.wire.core.StreamingGeneratorReturnIdInfoR\x1bstreamingGeneratorReturnIds\"\x97\x02\n" +
+	"!ReportGeneratorItemReturnsRequest\x12K\n" +
+	"\x10returned_objects\x18\x01 \x03(\v2 .seedcore.wire.core.ReturnObjectR\x0freturnedObjects\x12<\n" +
+	"\vworker_addr\x18\x02 \x01(\v2\x1b.seedcore.wire.core.AddressR\n" +
+	"workerAddr\x12\x1d\n" +
+	"\n" +
+	"item_index\x18\x03 \x01(\x03R\titemIndex\x12!\n" +
+	"\fgenerator_id\x18\x05 \x01(\fR\vgeneratorId\x12%\n" +
+	"\x0eattempt_number\x18\x06 \x01(\x04R\rattemptNumber\"\\\n" +
+	"\x1fReportGeneratorItemReturnsReply\x129\n" +
+	"\x19total_num_object_consumed\x18\x01 \x01(\x03R\x16totalNumObjectConsumed\"\x8a\x01\n" +
+	"*UpdateGeneratorBackpressureConsumedRequest\x12!\n" +
+	"\fgenerator_id\x18\x01 \x01(\fR\vgeneratorId\x129\n" +
+	"\x19total_num_object_consumed\x18\x02 \x01(\x03R\x16totalNumObjectConsumed\"*\n" +
+	"(UpdateGeneratorBackpressureConsumedReply\"\xb9\x01\n" +
 	"\fRayException\x128\n" +
 	"\blanguage\x18\x01 \x01(\x0e2\x1c.seedcore.wire.core.LanguageR\blanguage\x121\n" +
 	"\x14serialized_exception\x18\x02 \x01(\fR\x13serializedException\x12<\n" +
@@ -3904,14 +4332,18 @@ const file_core_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\fR\tnamespace\"a\n" +
 	"\x12InternalKVGetReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\xe6\x03\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\xe6\x04\n" +
 	"\x0fWorkerTableData\x12\x19\n" +
 	"\bis_alive\x18\x01 \x01(\bR\aisAlive\x12B\n" +
-	"\x0eworker_address\x18\x02 \x01(\v2\x1b.seedcore.wire.core.AddressR\rworkerAddress\x12?\n" +
+	"\x0eworker_address\x18\x02 \x01(\v2\x1b.seedcore.wire.core.AddressR\rworkerAddress\x12\x1c\n" +
+	"\ttimestamp\x18\x03 \x01(\x03R\ttimestamp\x12?\n" +
 	"\vworker_type\x18\x05 \x01(\x0e2\x1e.seedcore.wire.core.WorkerTypeR\n" +
 	"workerType\x12T\n" +
 	"\vworker_info\x18\x06 \x03(\v23.seedcore.wire.core.WorkerTableData.WorkerInfoEntryR\n" +
-	"workerInfo\x12\x10\n" +
+	"workerInfo\x12?\n" +
+	"\texit_type\x18\x13 \x01(\x0e2\".seedcore.wire.core.WorkerExitTypeR\bexitType\x12\x1f\n" +
+	"\vexit_detail\x18\x14 \x01(\tR\n" +
+	"exitDetail\x12\x10\n" +
 	"\x03pid\x18\x15 \x01(\rR\x03pid\x12\"\n" +
 	"\rstart_time_ms\x18\x17 \x01(\x04R\vstartTimeMs\x121\n" +
 	"\x15worker_launch_time_ms\x18\x19 \x01(\x04R\x12workerLaunchTimeMs\x125\n" +
@@ -3923,6 +4355,10 @@ const file_core_proto_rawDesc = "" +
 	"\vworker_data\x18\x01 \x01(\v2#.seedcore.wire.core.WorkerTableDataR\n" +
 	"workerData\"K\n" +
 	"\x12AddWorkerInfoReply\x125\n" +
+	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\"h\n" +
+	"\x1aReportWorkerFailureRequest\x12J\n" +
+	"\x0eworker_failure\x18\x01 \x01(\v2#.seedcore.wire.core.WorkerTableDataR\rworkerFailure\"Q\n" +
+	"\x18ReportWorkerFailureReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\"8\n" +
 	"\x17FreeLocalObjectsRequest\x12\x1d\n" +
 	"\n" +
@@ -3950,7 +4386,7 @@ const file_core_proto_rawDesc = "" +
 	"\n" +
 	"USER_ERROR\x10\x02\x12\x16\n" +
 	"\x12INTENDED_USER_EXIT\x10\x03\x12\x16\n" +
-	"\x12NODE_OUT_OF_MEMORY\x10\x042\x8a\x06\n" +
+	"\x12NODE_OUT_OF_MEMORY\x10\x042\xbb\b\n" +
 	"\x11CoreWorkerService\x12R\n" +
 	"\bPushTask\x12#.seedcore.wire.core.PushTaskRequest\x1a!.seedcore.wire.core.PushTaskReply\x12U\n" +
 	"\tKillActor\x12$.seedcore.wire.core.KillActorRequest\x1a\".seedcore.wire.core.KillActorReply\x12X\n" +
@@ -3960,7 +4396,9 @@ const file_core_proto_rawDesc = "" +
 	"\x12GetCoreWorkerStats\x12-.seedcore.wire.core.GetCoreWorkerStatsRequest\x1a+.seedcore.wire.core.GetCoreWorkerStatsReply\x12g\n" +
 	"\x0fNumPendingTasks\x12*.seedcore.wire.core.NumPendingTasksRequest\x1a(.seedcore.wire.core.NumPendingTasksReply\x12O\n" +
 	"\aLocalGC\x12\".seedcore.wire.core.LocalGCRequest\x1a .seedcore.wire.core.LocalGCReply\x12|\n" +
-	"\x16RayletNotifyGCSRestart\x121.seedcore.wire.core.RayletNotifyGCSRestartRequest\x1a/.seedcore.wire.core.RayletNotifyGCSRestartReply2\xcd\x02\n" +
+	"\x16RayletNotifyGCSRestart\x121.seedcore.wire.core.RayletNotifyGCSRestartRequest\x1a/.seedcore.wire.core.RayletNotifyGCSRestartReply\x12\x88\x01\n" +
+	"\x1aReportGeneratorItemReturns\x125.seedcore.wire.core.ReportGeneratorItemReturnsRequest\x1a3.seedcore.wire.core.ReportGeneratorItemReturnsReply\x12\xa3\x01\n" +
+	"#UpdateGeneratorBackpressureConsumed\x12>.seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest\x1a<.seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply2\xcd\x02\n" +
 	"\x13ActorInfoGcsService\x12m\n" +
 	"\x11GetNamedActorInfo\x12,.seedcore.wire.core.GetNamedActorInfoRequest\x1a*.seedcore.wire.core.GetNamedActorInfoReply\x12^\n" +
 	"\fGetActorInfo\x12'.seedcore.wire.core.GetActorInfoRequest\x1a%.seedcore.wire.core.GetActorInfoReply\x12g\n" +
@@ -3973,9 +4411,10 @@ const file_core_proto_rawDesc = "" +
 	"\x1aNodeResourceInfoGcsService\x12\x82\x01\n" +
 	"\x18GetAllAvailableResources\x123.seedcore.wire.core.GetAllAvailableResourcesRequest\x1a1.seedcore.wire.core.GetAllAvailableResourcesReply2y\n" +
 	"\x14InternalKVGcsService\x12a\n" +
-	"\rInternalKVGet\x12(.seedcore.wire.core.InternalKVGetRequest\x1a&.seedcore.wire.core.InternalKVGetReply2y\n" +
+	"\rInternalKVGet\x12(.seedcore.wire.core.InternalKVGetRequest\x1a&.seedcore.wire.core.InternalKVGetReply2\xee\x01\n" +
 	"\x14WorkerInfoGcsService\x12a\n" +
-	"\rAddWorkerInfo\x12(.seedcore.wire.core.AddWorkerInfoRequest\x1a&.seedcore.wire.core.AddWorkerInfoReply2\x80\x01\n" +
+	"\rAddWorkerInfo\x12(.seedcore.wire.core.AddWorkerInfoRequest\x1a&.seedcore.wire.core.AddWorkerInfoReply\x12s\n" +
+	"\x13ReportWorkerFailure\x12..seedcore.wire.core.ReportWorkerFailureRequest\x1a,.seedcore.wire.core.ReportWorkerFailureReply2\x80\x01\n" +
 	"\x12NodeManagerService\x12j\n" +
 	"\x10FreeLocalObjects\x12+.seedcore.wire.core.FreeLocalObjectsRequest\x1a).seedcore.wire.core.FreeLocalObjectsReplyB3Z1github.com/seedcore/seedcore/internal/wire/corepbb\x06proto3"
 
@@ -3992,74 +4431,81 @@ func file_core_proto_rawDescGZIP() []byte {
 }
 
 var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_core_proto_goTypes = []any{
-	(Language)(0),                           // 0: seedcore.wire.core.Language
-	(TaskType)(0),                           // 1: seedcore.wire.core.TaskType
-	(WorkerType)(0),                         // 2: seedcore.wire.core.WorkerType
-	(WorkerExitType)(0),                     // 3: seedcore.wire.core.WorkerExitType
-	(ActorTableData_ActorState)(0),          // 4: seedcore.wire.core.ActorTableData.ActorState
-	(GcsNodeInfo_GcsNodeState)(0),           // 5: seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	(*Address)(nil),                         // 6: seedcore.wire.core.Address
-	(*PythonFunctionDescriptor)(nil),        // 7: seedcore.wire.core.PythonFunctionDescriptor
-	(*FunctionDescriptor)(nil),              // 8: seedcore.wire.core.FunctionDescriptor
-	(*ObjectReference)(nil),                 // 9: seedcore.wire.core.ObjectReference
-	(*TaskArg)(nil),                         // 10: seedcore.wire.core.TaskArg
-	(*ActorTaskSpec)(nil),                   // 11: seedcore.wire.core.ActorTaskSpec
-	(*ActorCreationTaskSpec)(nil),           // 12: seedcore.wire.core.ActorCreationTaskSpec
-	(*TaskSpec)(nil),                        // 13: seedcore.wire.core.TaskSpec
-	(*PushTaskRequest)(nil),                 // 14: seedcore.wire.core.PushTaskRequest
-	(*ReturnObject)(nil),                    // 15: seedcore.wire.core.ReturnObject
-	(*PushTaskReply)(nil),                   // 16: seedcore.wire.core.PushTaskReply
-	(*RayException)(nil),                    // 17: seedcore.wire.core.RayException
-	(*RuntimeEnvFailedContext)(nil),         // 18: seedcore.wire.core.RuntimeEnvFailedContext
-	(*ActorDiedErrorContext)(nil),           // 19: seedcore.wire.core.ActorDiedErrorContext
-	(*ActorUnschedulableContext)(nil),       // 20: seedcore.wire.core.ActorUnschedulableContext
-	(*ActorDeathCause)(nil),                 // 21: seedcore.wire.core.ActorDeathCause
-	(*KillActorRequest)(nil),                // 22: seedcore.wire.core.KillActorRequest
-	(*KillActorReply)(nil),                  // 23: seedcore.wire.core.KillActorReply
-	(*ExitRequest)(nil),                     // 24: seedcore.wire.core.ExitRequest
-	(*ExitReply)(nil),                       // 25: seedcore.wire.core.ExitReply
-	(*CoreWorkerStats)(nil),                 // 26: seedcore.wire.core.CoreWorkerStats
-	(*GetCoreWorkerStatsRequest)(nil),       // 27: seedcore.wire.core.GetCoreWorkerStatsRequest
-	(*GetCoreWorkerStatsReply)(nil),         // 28: seedcore.wire.core.GetCoreWorkerStatsReply
-	(*NumPendingTasksRequest)(nil),          // 29: seedcore.wire.core.NumPendingTasksRequest
-	(*NumPendingTasksReply)(nil),            // 30: seedcore.wire.core.NumPendingTasksReply
-	(*LocalGCRequest)(nil),                  // 31: seedcore.wire.core.LocalGCRequest
-	(*LocalGCReply)(nil),                    // 32: seedcore.wire.core.LocalGCReply
-	(*RayletNotifyGCSRestartRequest)(nil),   // 33: seedcore.wire.core.RayletNotifyGCSRestartRequest
-	(*RayletNotifyGCSRestartReply)(nil),     // 34: seedcore.wire.core.RayletNotifyGCSRestartReply
-	(*CancelTaskRequest)(nil),               // 35: seedcore.wire.core.CancelTaskRequest
-	(*CancelTaskReply)(nil),                 // 36: seedcore.wire.core.CancelTaskReply
-	(*GcsStatus)(nil),                       // 37: seedcore.wire.core.GcsStatus
-	(*ActorTableData)(nil),                  // 38: seedcore.wire.core.ActorTableData
-	(*GetNamedActorInfoRequest)(nil),        // 39: seedcore.wire.core.GetNamedActorInfoRequest
-	(*GetNamedActorInfoReply)(nil),          // 40: seedcore.wire.core.GetNamedActorInfoReply
-	(*GetActorInfoRequest)(nil),             // 41: seedcore.wire.core.GetActorInfoRequest
-	(*GetActorInfoReply)(nil),               // 42: seedcore.wire.core.GetActorInfoReply
-	(*GetAllActorInfoRequest)(nil),          // 43: seedcore.wire.core.GetAllActorInfoRequest
-	(*GetAllActorInfoReply)(nil),            // 44: seedcore.wire.core.GetAllActorInfoReply
-	(*CheckAliveRequest)(nil),               // 45: seedcore.wire.core.CheckAliveRequest
-	(*CheckAliveReply)(nil),                 // 46: seedcore.wire.core.CheckAliveReply
-	(*GetClusterIdRequest)(nil),             // 47: seedcore.wire.core.GetClusterIdRequest
-	(*GetClusterIdReply)(nil),               // 48: seedcore.wire.core.GetClusterIdReply
-	(*GcsNodeInfo)(nil),                     // 49: seedcore.wire.core.GcsNodeInfo
-	(*GetAllNodeInfoRequest)(nil),           // 50: seedcore.wire.core.GetAllNodeInfoRequest
-	(*GetAllNodeInfoReply)(nil),             // 51: seedcore.wire.core.GetAllNodeInfoReply
-	(*AvailableResources)(nil),              // 52: seedcore.wire.core.AvailableResources
-	(*GetAllAvailableResourcesRequest)(nil), // 53: seedcore.wire.core.GetAllAvailableResourcesRequest
-	(*GetAllAvailableResourcesReply)(nil),   // 54: seedcore.wire.core.GetAllAvailableResourcesReply
-	(*InternalKVGetRequest)(nil),            // 55: seedcore.wire.core.InternalKVGetRequest
-	(*InternalKVGetReply)(nil),              // 56: seedcore.wire.core.InternalKVGetReply
-	(*WorkerTableData)(nil),                 // 57: seedcore.wire.core.WorkerTableData
-	(*AddWorkerInfoRequest)(nil),            // 58: seedcore.wire.core.AddWorkerInfoRequest
-	(*AddWorkerInfoReply)(nil),              // 59: seedcore.wire.core.AddWorkerInfoReply
-	(*FreeLocalObjectsRequest)(nil),         // 60: seedcore.wire.core.FreeLocalObjectsRequest
-	(*FreeLocalObjectsReply)(nil),           // 61: seedcore.wire.core.FreeLocalObjectsReply
-	(*GetAllActorInfoRequest_Filters)(nil),  // 62: seedcore.wire.core.GetAllActorInfoRequest.Filters
-	nil,                                     // 63: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	nil,                                     // 64: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
-	nil,                                     // 65: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	(Language)(0),                                      // 0: seedcore.wire.core.Language
+	(TaskType)(0),                                      // 1: seedcore.wire.core.TaskType
+	(WorkerType)(0),                                    // 2: seedcore.wire.core.WorkerType
+	(WorkerExitType)(0),                                // 3: seedcore.wire.core.WorkerExitType
+	(ActorTableData_ActorState)(0),                     // 4: seedcore.wire.core.ActorTableData.ActorState
+	(GcsNodeInfo_GcsNodeState)(0),                      // 5: seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	(*Address)(nil),                                    // 6: seedcore.wire.core.Address
+	(*PythonFunctionDescriptor)(nil),                   // 7: seedcore.wire.core.PythonFunctionDescriptor
+	(*FunctionDescriptor)(nil),                         // 8: seedcore.wire.core.FunctionDescriptor
+	(*ObjectReference)(nil),                            // 9: seedcore.wire.core.ObjectReference
+	(*TaskArg)(nil),                                    // 10: seedcore.wire.core.TaskArg
+	(*ActorTaskSpec)(nil),                              // 11: seedcore.wire.core.ActorTaskSpec
+	(*ActorCreationTaskSpec)(nil),                      // 12: seedcore.wire.core.ActorCreationTaskSpec
+	(*TaskSpec)(nil),                                   // 13: seedcore.wire.core.TaskSpec
+	(*PushTaskRequest)(nil),                            // 14: seedcore.wire.core.PushTaskRequest
+	(*ReturnObject)(nil),                               // 15: seedcore.wire.core.ReturnObject
+	(*StreamingGeneratorReturnIdInfo)(nil),             // 16: seedcore.wire.core.StreamingGeneratorReturnIdInfo
+	(*PushTaskReply)(nil),                              // 17: seedcore.wire.core.PushTaskReply
+	(*ReportGeneratorItemReturnsRequest)(nil),          // 18: seedcore.wire.core.ReportGeneratorItemReturnsRequest
+	(*ReportGeneratorItemReturnsReply)(nil),            // 19: seedcore.wire.core.ReportGeneratorItemReturnsReply
+	(*UpdateGeneratorBackpressureConsumedRequest)(nil), // 20: seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
+	(*UpdateGeneratorBackpressureConsumedReply)(nil),   // 21: seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
+	(*RayException)(nil),                               // 22: seedcore.wire.core.RayException
+	(*RuntimeEnvFailedContext)(nil),                    // 23: seedcore.wire.core.RuntimeEnvFailedContext
+	(*ActorDiedErrorContext)(nil),                      // 24: seedcore.wire.core.ActorDiedErrorContext
+	(*ActorUnschedulableContext)(nil),                  // 25: seedcore.wire.core.ActorUnschedulableContext
+	(*ActorDeathCause)(nil),                            // 26: seedcore.wire.core.ActorDeathCause
+	(*KillActorRequest)(nil),                           // 27: seedcore.wire.core.KillActorRequest
+	(*KillActorReply)(nil),                             // 28: seedcore.wire.core.KillActorReply
+	(*ExitRequest)(nil),                                // 29: seedcore.wire.core.ExitRequest
+	(*ExitReply)(nil),                                  // 30: seedcore.wire.core.ExitReply
+	(*CoreWorkerStats)(nil),                            // 31: seedcore.wire.core.CoreWorkerStats
+	(*GetCoreWorkerStatsRequest)(nil),                  // 32: seedcore.wire.core.GetCoreWorkerStatsRequest
+	(*GetCoreWorkerStatsReply)(nil),                    // 33: seedcore.wire.core.GetCoreWorkerStatsReply
+	(*NumPendingTasksRequest)(nil),                     // 34: seedcore.wire.core.NumPendingTasksRequest
+	(*NumPendingTasksReply)(nil),                       // 35: seedcore.wire.core.NumPendingTasksReply
+	(*LocalGCRequest)(nil),                             // 36: seedcore.wire.core.LocalGCRequest
+	(*LocalGCReply)(nil),                               // 37: seedcore.wire.core.LocalGCReply
+	(*RayletNotifyGCSRestartRequest)(nil),              // 38: seedcore.wire.core.RayletNotifyGCSRestartRequest
+	(*RayletNotifyGCSRestartReply)(nil),                // 39: seedcore.wire.core.RayletNotifyGCSRestartReply
+	(*CancelTaskRequest)(nil),                          // 40: seedcore.wire.core.CancelTaskRequest
+	(*CancelTaskReply)(nil),                            // 41: seedcore.wire.core.CancelTaskReply
+	(*GcsStatus)(nil),                                  // 42: seedcore.wire.core.GcsStatus
+	(*ActorTableData)(nil),                             // 43: seedcore.wire.core.ActorTableData
+	(*GetNamedActorInfoRequest)(nil),                   // 44: seedcore.wire.core.GetNamedActorInfoRequest
+	(*GetNamedActorInfoReply)(nil),                     // 45: seedcore.wire.core.GetNamedActorInfoReply
+	(*GetActorInfoRequest)(nil),                        // 46: seedcore.wire.core.GetActorInfoRequest
+	(*GetActorInfoReply)(nil),                          // 47: seedcore.wire.core.GetActorInfoReply
+	(*GetAllActorInfoRequest)(nil),                     // 48: seedcore.wire.core.GetAllActorInfoRequest
+	(*GetAllActorInfoReply)(nil),                       // 49: seedcore.wire.core.GetAllActorInfoReply
+	(*CheckAliveRequest)(nil),                          // 50: seedcore.wire.core.CheckAliveRequest
+	(*CheckAliveReply)(nil),                            // 51: seedcore.wire.core.CheckAliveReply
+	(*GetClusterIdRequest)(nil),                        // 52: seedcore.wire.core.GetClusterIdRequest
+	(*GetClusterIdReply)(nil),                          // 53: seedcore.wire.core.GetClusterIdReply
+	(*GcsNodeInfo)(nil),                                // 54: seedcore.wire.core.GcsNodeInfo
+	(*GetAllNodeInfoRequest)(nil),                      // 55: seedcore.wire.core.GetAllNodeInfoRequest
+	(*GetAllNodeInfoReply)(nil),                        // 56: seedcore.wire.core.GetAllNodeInfoReply
+	(*AvailableResources)(nil),                         // 57: seedcore.wire.core.AvailableResources
+	(*GetAllAvailableResourcesRequest)(nil),            // 58: seedcore.wire.core.GetAllAvailableResourcesRequest
+	(*GetAllAvailableResourcesReply)(nil),              // 59: seedcore.wire.core.GetAllAvailableResourcesReply
+	(*InternalKVGetRequest)(nil),                       // 60: seedcore.wire.core.InternalKVGetRequest
+	(*InternalKVGetReply)(nil),                         // 61: seedcore.wire.core.InternalKVGetReply
+	(*WorkerTableData)(nil),                            // 62: seedcore.wire.core.WorkerTableData
+	(*AddWorkerInfoRequest)(nil),                       // 63: seedcore.wire.core.AddWorkerInfoRequest
+	(*AddWorkerInfoReply)(nil),                         // 64: seedcore.wire.core.AddWorkerInfoReply
+	(*ReportWorkerFailureRequest)(nil),                 // 65: seedcore.wire.core.ReportWorkerFailureRequest
+	(*ReportWorkerFailureReply)(nil),                   // 66: seedcore.wire.core.ReportWorkerFailureReply
+	(*FreeLocalObjectsRequest)(nil),                    // 67: seedcore.wire.core.FreeLocalObjectsRequest
+	(*FreeLocalObjectsReply)(nil),                      // 68: seedcore.wire.core.FreeLocalObjectsReply
+	(*GetAllActorInfoRequest_Filters)(nil),             // 69: seedcore.wire.core.GetAllActorInfoRequest.Filters
+	nil,                                                // 70: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	nil,                                                // 71: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	nil,                                                // 72: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
 }
 var file_core_proto_depIdxs = []int32{
 	7,  // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
@@ -4075,82 +4521,94 @@ var file_core_proto_depIdxs = []int32{
 	13, // 10: seedcore.wire.core.PushTaskRequest.task_spec:type_name -> seedcore.wire.core.TaskSpec
 	9,  // 11: seedcore.wire.core.ReturnObject.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
 	15, // 12: seedcore.wire.core.PushTaskReply.return_objects:type_name -> seedcore.wire.core.ReturnObject
-	0,  // 13: seedcore.wire.core.RayException.language:type_name -> seedcore.wire.core.Language
-	17, // 14: seedcore.wire.core.ActorDeathCause.creation_task_failure_context:type_name -> seedcore.wire.core.RayException
-	18, // 15: seedcore.wire.core.ActorDeathCause.runtime_env_failed_context:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
-	19, // 16: seedcore.wire.core.ActorDeathCause.actor_died_error_context:type_name -> seedcore.wire.core.ActorDiedErrorContext
-	20, // 17: seedcore.wire.core.ActorDeathCause.actor_unschedulable_context:type_name -> seedcore.wire.core.ActorUnschedulableContext
-	0,  // 18: seedcore.wire.core.CoreWorkerStats.language:type_name -> seedcore.wire.core.Language
-	2,  // 19: seedcore.wire.core.CoreWorkerStats.worker_type:type_name -> seedcore.wire.core.WorkerType
-	26, // 20: seedcore.wire.core.GetCoreWorkerStatsReply.core_worker_stats:type_name -> seedcore.wire.core.CoreWorkerStats
-	4,  // 21: seedcore.wire.core.ActorTableData.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	6,  // 22: seedcore.wire.core.ActorTableData.address:type_name -> seedcore.wire.core.Address
-	8,  // 23: seedcore.wire.core.ActorTableData.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
-	21, // 24: seedcore.wire.core.ActorTableData.death_cause:type_name -> seedcore.wire.core.ActorDeathCause
-	37, // 25: seedcore.wire.core.GetNamedActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	38, // 26: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	37, // 27: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	38, // 28: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	62, // 29: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
-	37, // 30: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	38, // 31: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	37, // 32: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
-	37, // 33: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
-	5,  // 34: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	63, // 35: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	37, // 36: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	49, // 37: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
-	64, // 38: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
-	37, // 39: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
-	52, // 40: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
-	37, // 41: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
-	6,  // 42: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
-	2,  // 43: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
-	65, // 44: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
-	57, // 45: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
-	37, // 46: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	4,  // 47: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	14, // 48: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
-	22, // 49: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
-	35, // 50: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
-	24, // 51: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
-	27, // 52: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
-	29, // 53: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
-	31, // 54: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
-	33, // 55: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
-	39, // 56: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
-	41, // 57: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
-	43, // 58: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
-	45, // 59: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
-	47, // 60: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
-	50, // 61: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
-	53, // 62: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
-	55, // 63: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
-	58, // 64: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
-	60, // 65: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
-	16, // 66: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
-	23, // 67: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
-	36, // 68: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
-	25, // 69: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
-	28, // 70: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
-	30, // 71: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
-	32, // 72: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
-	34, // 73: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
-	40, // 74: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
-	42, // 75: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
-	44, // 76: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
-	46, // 77: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
-	48, // 78: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
-	51, // 79: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
-	54, // 80: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
-	56, // 81: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
-	59, // 82: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
-	61, // 83: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
-	66, // [66:84] is the sub-list for method output_type
-	48, // [48:66] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	16, // 13: seedcore.wire.core.PushTaskReply.streaming_generator_return_ids:type_name -> seedcore.wire.core.StreamingGeneratorReturnIdInfo
+	15, // 14: seedcore.wire.core.ReportGeneratorItemReturnsRequest.returned_objects:type_name -> seedcore.wire.core.ReturnObject
+	6,  // 15: seedcore.wire.core.ReportGeneratorItemReturnsRequest.worker_addr:type_name -> seedcore.wire.core.Address
+	0,  // 16: seedcore.wire.core.RayException.language:type_name -> seedcore.wire.core.Language
+	22, // 17: seedcore.wire.core.ActorDeathCause.creation_task_failure_context:type_name -> seedcore.wire.core.RayException
+	23, // 18: seedcore.wire.core.ActorDeathCause.runtime_env_failed_context:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
+	24, // 19: seedcore.wire.core.ActorDeathCause.actor_died_error_context:type_name -> seedcore.wire.core.ActorDiedErrorContext
+	25, // 20: seedcore.wire.core.ActorDeathCause.actor_unschedulable_context:type_name -> seedcore.wire.core.ActorUnschedulableContext
+	0,  // 21: seedcore.wire.core.CoreWorkerStats.language:type_name -> seedcore.wire.core.Language
+	2,  // 22: seedcore.wire.core.CoreWorkerStats.worker_type:type_name -> seedcore.wire.core.WorkerType
+	31, // 23: seedcore.wire.core.GetCoreWorkerStatsReply.core_worker_stats:type_name -> seedcore.wire.core.CoreWorkerStats
+	4,  // 24: seedcore.wire.core.ActorTableData.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	6,  // 25: seedcore.wire.core.ActorTableData.address:type_name -> seedcore.wire.core.Address
+	8,  // 26: seedcore.wire.core.ActorTableData.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
+	26, // 27: seedcore.wire.core.ActorTableData.death_cause:type_name -> seedcore.wire.core.ActorDeathCause
+	42, // 28: seedcore.wire.core.GetNamedActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	43, // 29: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	42, // 30: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	43, // 31: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	69, // 32: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
+	42, // 33: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	43, // 34: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	42, // 35: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
+	42, // 36: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
+	5,  // 37: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	70, // 38: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	42, // 39: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	54, // 40: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
+	71, // 41: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	42, // 42: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
+	57, // 43: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
+	42, // 44: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
+	6,  // 45: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
+	2,  // 46: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
+	72, // 47: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	3,  // 48: seedcore.wire.core.WorkerTableData.exit_type:type_name -> seedcore.wire.core.WorkerExitType
+	62, // 49: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
+	42, // 50: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	62, // 51: seedcore.wire.core.ReportWorkerFailureRequest.worker_failure:type_name -> seedcore.wire.core.WorkerTableData
+	42, // 52: seedcore.wire.core.ReportWorkerFailureReply.status:type_name -> seedcore.wire.core.GcsStatus
+	4,  // 53: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	14, // 54: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
+	27, // 55: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
+	40, // 56: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
+	29, // 57: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
+	32, // 58: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
+	34, // 59: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
+	36, // 60: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
+	38, // 61: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
+	18, // 62: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:input_type -> seedcore.wire.core.ReportGeneratorItemReturnsRequest
+	20, // 63: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:input_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
+	44, // 64: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
+	46, // 65: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
+	48, // 66: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
+	50, // 67: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
+	52, // 68: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
+	55, // 69: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
+	58, // 70: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
+	60, // 71: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
+	63, // 72: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
+	65, // 73: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:input_type -> seedcore.wire.core.ReportWorkerFailureRequest
+	67, // 74: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
+	17, // 75: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
+	28, // 76: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
+	41, // 77: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
+	30, // 78: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
+	33, // 79: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
+	35, // 80: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
+	37, // 81: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
+	39, // 82: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
+	19, // 83: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:output_type -> seedcore.wire.core.ReportGeneratorItemReturnsReply
+	21, // 84: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:output_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
+	45, // 85: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
+	47, // 86: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
+	49, // 87: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
+	51, // 88: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
+	53, // 89: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
+	56, // 90: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
+	59, // 91: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
+	61, // 92: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
+	64, // 93: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
+	66, // 94: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:output_type -> seedcore.wire.core.ReportWorkerFailureReply
+	68, // 95: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
+	75, // [75:96] is the sub-list for method output_type
+	54, // [54:75] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_init() }
@@ -4161,21 +4619,21 @@ func file_core_proto_init() {
 	file_core_proto_msgTypes[2].OneofWrappers = []any{
 		(*FunctionDescriptor_PythonFunctionDescriptor)(nil),
 	}
-	file_core_proto_msgTypes[15].OneofWrappers = []any{
+	file_core_proto_msgTypes[20].OneofWrappers = []any{
 		(*ActorDeathCause_CreationTaskFailureContext)(nil),
 		(*ActorDeathCause_RuntimeEnvFailedContext)(nil),
 		(*ActorDeathCause_ActorDiedErrorContext)(nil),
 		(*ActorDeathCause_ActorUnschedulableContext)(nil),
 	}
-	file_core_proto_msgTypes[37].OneofWrappers = []any{}
-	file_core_proto_msgTypes[56].OneofWrappers = []any{}
+	file_core_proto_msgTypes[42].OneofWrappers = []any{}
+	file_core_proto_msgTypes[63].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_rawDesc), len(file_core_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   60,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

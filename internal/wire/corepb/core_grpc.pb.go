@@ -27,14 +27,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CoreWorkerService_PushTask_FullMethodName               = "/ray.rpc.CoreWorkerService/PushTask"
-	CoreWorkerService_KillActor_FullMethodName              = "/ray.rpc.CoreWorkerService/KillActor"
-	CoreWorkerService_CancelTask_FullMethodName             = "/ray.rpc.CoreWorkerService/CancelTask"
-	CoreWorkerService_Exit_FullMethodName                   = "/ray.rpc.CoreWorkerService/Exit"
-	CoreWorkerService_GetCoreWorkerStats_FullMethodName     = "/ray.rpc.CoreWorkerService/GetCoreWorkerStats"
-	CoreWorkerService_NumPendingTasks_FullMethodName        = "/ray.rpc.CoreWorkerService/NumPendingTasks"
-	CoreWorkerService_LocalGC_FullMethodName                = "/ray.rpc.CoreWorkerService/LocalGC"
-	CoreWorkerService_RayletNotifyGCSRestart_FullMethodName = "/ray.rpc.CoreWorkerService/RayletNotifyGCSRestart"
+	CoreWorkerService_PushTask_FullMethodName                            = "/ray.rpc.CoreWorkerService/PushTask"
+	CoreWorkerService_KillActor_FullMethodName                           = "/ray.rpc.CoreWorkerService/KillActor"
+	CoreWorkerService_CancelTask_FullMethodName                          = "/ray.rpc.CoreWorkerService/CancelTask"
+	CoreWorkerService_Exit_FullMethodName                                = "/ray.rpc.CoreWorkerService/Exit"
+	CoreWorkerService_GetCoreWorkerStats_FullMethodName                  = "/ray.rpc.CoreWorkerService/GetCoreWorkerStats"
+	CoreWorkerService_NumPendingTasks_FullMethodName                     = "/ray.rpc.CoreWorkerService/NumPendingTasks"
+	CoreWorkerService_LocalGC_FullMethodName                             = "/ray.rpc.CoreWorkerService/LocalGC"
+	CoreWorkerService_RayletNotifyGCSRestart_FullMethodName              = "/ray.rpc.CoreWorkerService/RayletNotifyGCSRestart"
+	CoreWorkerService_ReportGeneratorItemReturns_FullMethodName          = "/ray.rpc.CoreWorkerService/ReportGeneratorItemReturns"
+	CoreWorkerService_UpdateGeneratorBackpressureConsumed_FullMethodName = "/ray.rpc.CoreWorkerService/UpdateGeneratorBackpressureConsumed"
 )
 
 // CoreWorkerServiceClient is the client API for CoreWorkerService service.
@@ -51,6 +53,8 @@ type CoreWorkerServiceClient interface {
 	NumPendingTasks(ctx context.Context, in *NumPendingTasksRequest, opts ...grpc.CallOption) (*NumPendingTasksReply, error)
 	LocalGC(ctx context.Context, in *LocalGCRequest, opts ...grpc.CallOption) (*LocalGCReply, error)
 	RayletNotifyGCSRestart(ctx context.Context, in *RayletNotifyGCSRestartRequest, opts ...grpc.CallOption) (*RayletNotifyGCSRestartReply, error)
+	ReportGeneratorItemReturns(ctx context.Context, in *ReportGeneratorItemReturnsRequest, opts ...grpc.CallOption) (*ReportGeneratorItemReturnsReply, error)
+	UpdateGeneratorBackpressureConsumed(ctx context.Context, in *UpdateGeneratorBackpressureConsumedRequest, opts ...grpc.CallOption) (*UpdateGeneratorBackpressureConsumedReply, error)
 }
 
 type coreWorkerServiceClient struct {
@@ -141,6 +145,26 @@ func (c *coreWorkerServiceClient) RayletNotifyGCSRestart(ctx context.Context, in
 	return out, nil
 }
 
+func (c *coreWorkerServiceClient) ReportGeneratorItemReturns(ctx context.Context, in *ReportGeneratorItemReturnsRequest, opts ...grpc.CallOption) (*ReportGeneratorItemReturnsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportGeneratorItemReturnsReply)
+	err := c.cc.Invoke(ctx, CoreWorkerService_ReportGeneratorItemReturns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreWorkerServiceClient) UpdateGeneratorBackpressureConsumed(ctx context.Context, in *UpdateGeneratorBackpressureConsumedRequest, opts ...grpc.CallOption) (*UpdateGeneratorBackpressureConsumedReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateGeneratorBackpressureConsumedReply)
+	err := c.cc.Invoke(ctx, CoreWorkerService_UpdateGeneratorBackpressureConsumed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoreWorkerServiceServer is the server API for CoreWorkerService service.
 // All implementations must embed UnimplementedCoreWorkerServiceServer
 // for forward compatibility.
@@ -155,6 +179,8 @@ type CoreWorkerServiceServer interface {
 	NumPendingTasks(context.Context, *NumPendingTasksRequest) (*NumPendingTasksReply, error)
 	LocalGC(context.Context, *LocalGCRequest) (*LocalGCReply, error)
 	RayletNotifyGCSRestart(context.Context, *RayletNotifyGCSRestartRequest) (*RayletNotifyGCSRestartReply, error)
+	ReportGeneratorItemReturns(context.Context, *ReportGeneratorItemReturnsRequest) (*ReportGeneratorItemReturnsReply, error)
+	UpdateGeneratorBackpressureConsumed(context.Context, *UpdateGeneratorBackpressureConsumedRequest) (*UpdateGeneratorBackpressureConsumedReply, error)
 	mustEmbedUnimplementedCoreWorkerServiceServer()
 }
 
@@ -188,6 +214,12 @@ func (UnimplementedCoreWorkerServiceServer) LocalGC(context.Context, *LocalGCReq
 }
 func (UnimplementedCoreWorkerServiceServer) RayletNotifyGCSRestart(context.Context, *RayletNotifyGCSRestartRequest) (*RayletNotifyGCSRestartReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method RayletNotifyGCSRestart not implemented")
+}
+func (UnimplementedCoreWorkerServiceServer) ReportGeneratorItemReturns(context.Context, *ReportGeneratorItemReturnsRequest) (*ReportGeneratorItemReturnsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportGeneratorItemReturns not implemented")
+}
+func (UnimplementedCoreWorkerServiceServer) UpdateGeneratorBackpressureConsumed(context.Context, *UpdateGeneratorBackpressureConsumedRequest) (*UpdateGeneratorBackpressureConsumedReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateGeneratorBackpressureConsumed not implemented")
 }
 func (UnimplementedCoreWorkerServiceServer) mustEmbedUnimplementedCoreWorkerServiceServer() {}
 func (UnimplementedCoreWorkerServiceServer) testEmbeddedByValue()                           {}
@@ -354,6 +386,42 @@ func _CoreWorkerService_RayletNotifyGCSRestart_Handler(srv interface{}, ctx cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoreWorkerService_ReportGeneratorItemReturns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportGeneratorItemReturnsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreWorkerServiceServer).ReportGeneratorItemReturns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreWorkerService_ReportGeneratorItemReturns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreWorkerServiceServer).ReportGeneratorItemReturns(ctx, req.(*ReportGeneratorItemReturnsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreWorkerService_UpdateGeneratorBackpressureConsumed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateGeneratorBackpressureConsumedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreWorkerServiceServer).UpdateGeneratorBackpressureConsumed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreWorkerService_UpdateGeneratorBackpressureConsumed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreWorkerServiceServer).UpdateGeneratorBackpressureConsumed(ctx, req.(*UpdateGeneratorBackpressureConsumedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CoreWorkerService_ServiceDesc is the grpc.ServiceDesc for CoreWorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -392,6 +460,14 @@ var CoreWorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RayletNotifyGCSRestart",
 			Handler:    _CoreWorkerService_RayletNotifyGCSRestart_Handler,
+		},
+		{
+			MethodName: "ReportGeneratorItemReturns",
+			Handler:    _CoreWorkerService_ReportGeneratorItemReturns_Handler,
+		},
+		{
+			MethodName: "UpdateGeneratorBackpressureConsumed",
+			Handler:    _CoreWorkerService_UpdateGeneratorBackpressureConsumed_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
@@ -960,7 +1036,8 @@ var InternalKVGcsService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	WorkerInfoGcsService_AddWorkerInfo_FullMethodName = "/ray.rpc.WorkerInfoGcsService/AddWorkerInfo"
+	WorkerInfoGcsService_AddWorkerInfo_FullMethodName       = "/ray.rpc.WorkerInfoGcsService/AddWorkerInfo"
+	WorkerInfoGcsService_ReportWorkerFailure_FullMethodName = "/ray.rpc.WorkerInfoGcsService/ReportWorkerFailure"
 )
 
 // WorkerInfoGcsServiceClient is the client API for WorkerInfoGcsService service.
@@ -968,6 +1045,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type WorkerInfoGcsServiceClient interface {
 	AddWorkerInfo(ctx context.Context, in *AddWorkerInfoRequest, opts ...grpc.CallOption) (*AddWorkerInfoReply, error)
+	ReportWorkerFailure(ctx context.Context, in *ReportWorkerFailureRequest, opts ...grpc.CallOption) (*ReportWorkerFailureReply, error)
 }
 
 type workerInfoGcsServiceClient struct {
@@ -988,11 +1066,22 @@ func (c *workerInfoGcsServiceClient) AddWorkerInfo(ctx context.Context, in *AddW
 	return out, nil
 }
 
+func (c *workerInfoGcsServiceClient) ReportWorkerFailure(ctx context.Context, in *ReportWorkerFailureRequest, opts ...grpc.CallOption) (*ReportWorkerFailureReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportWorkerFailureReply)
+	err := c.cc.Invoke(ctx, WorkerInfoGcsService_ReportWorkerFailure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkerInfoGcsServiceServer is the server API for WorkerInfoGcsService service.
 // All implementations must embed UnimplementedWorkerInfoGcsServiceServer
 // for forward compatibility.
 type WorkerInfoGcsServiceServer interface {
 	AddWorkerInfo(context.Context, *AddWorkerInfoRequest) (*AddWorkerInfoReply, error)
+	ReportWorkerFailure(context.Context, *ReportWorkerFailureRequest) (*ReportWorkerFailureReply, error)
 	mustEmbedUnimplementedWorkerInfoGcsServiceServer()
 }
 
@@ -1005,6 +1094,9 @@ type UnimplementedWorkerInfoGcsServiceServer struct{}
 
 func (UnimplementedWorkerInfoGcsServiceServer) AddWorkerInfo(context.Context, *AddWorkerInfoRequest) (*AddWorkerInfoReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddWorkerInfo not implemented")
+}
+func (UnimplementedWorkerInfoGcsServiceServer) ReportWorkerFailure(context.Context, *ReportWorkerFailureRequest) (*ReportWorkerFailureReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportWorkerFailure not implemented")
 }
 func (UnimplementedWorkerInfoGcsServiceServer) mustEmbedUnimplementedWorkerInfoGcsServiceServer() {}
 func (UnimplementedWorkerInfoGcsServiceServer) testEmbeddedByValue()                              {}
@@ -1045,6 +1137,24 @@ func _WorkerInfoGcsService_AddWorkerInfo_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkerInfoGcsService_ReportWorkerFailure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportWorkerFailureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerInfoGcsServiceServer).ReportWorkerFailure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkerInfoGcsService_ReportWorkerFailure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerInfoGcsServiceServer).ReportWorkerFailure(ctx, req.(*ReportWorkerFailureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkerInfoGcsService_ServiceDesc is the grpc.ServiceDesc for WorkerInfoGcsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1055,6 +1165,10 @@ var WorkerInfoGcsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AddWorkerInfo",
 			Handler:    _WorkerInfoGcsService_AddWorkerInfo_Handler,
+		},
+		{
+			MethodName: "ReportWorkerFailure",
+			Handler:    _WorkerInfoGcsService_ReportWorkerFailure_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

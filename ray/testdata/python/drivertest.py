@@ -1,5 +1,6 @@
 """Functions and classes that the tests of the Go driver run on a real Ray."""
 
+import asyncio
 import collections
 import dataclasses
 import datetime
@@ -356,3 +357,77 @@ class AsyncOdd:
 
     def plain(self, *args):
         return 1
+
+
+class Streams:
+    """Generators for streaming calls, and what became of them."""
+
+    def __init__(self):
+        self.made = 0
+        self.closed = 0
+
+    def count(self, n, size=0):
+        try:
+            for i in range(n):
+                self.made = i + 1
+                yield bytes(size) if size else i
+        finally:
+            self.closed += 1
+
+    def fails(self, n):
+        for i in range(n):
+            yield i
+        raise ValueError("in the middle")
+
+    def dies(self, n):
+        for i in range(n):
+            yield i
+        time.sleep(0.2)
+        os._exit(1)
+
+    def odd(self):
+        yield 1
+        yield bytes(200_000)
+        yield ray.put(1)
+        yield threading.Lock
+        yield [ray.put(2)]
+        yield 2
+
+    def unsendable(self):
+        yield 1
+        yield threading.Lock()
+        yield 2
+
+    def plain(self):
+        return 7
+
+    def state(self):
+        return [self.made, self.closed]
+
+
+class AsyncStreams:
+    """The same for an asyncio actor."""
+
+    def __init__(self):
+        self.made = 0
+        self.closed = 0
+
+    async def count(self, n, size=0):
+        try:
+            for i in range(n):
+                self.made = i + 1
+                yield bytes(size) if size else i
+                await asyncio.sleep(0)
+        finally:
+            self.closed += 1
+
+    async def fails(self, n):
+        for i in range(n):
+            yield i
+        raise ValueError("in the middle")
+
+    async def plain(self):
+        return 7
+
+    async def state(self):
+        return [self.made, self.closed]
