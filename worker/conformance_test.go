@@ -200,7 +200,8 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	opened := session // what is returned may be nil
+	t.Cleanup(func() { _ = opened.Close(context.Background()) })
 	pkg, err := ray.BinaryPackage(raytest.BuildGo(t, "./worker/internal/testworker"))
 	if err != nil {
 		t.Fatal(err)
