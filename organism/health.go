@@ -2,6 +2,7 @@ package organism
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -113,6 +114,8 @@ func (o *Organism) observe(k *keeper, err error) {
 	switch {
 	case h.OK && (!before.OK || before.Epoch != h.Epoch):
 		k.log.Info("organism is up", "organs", len(o.config.Organs), "actors_created", h.Created, "actors_adopted", h.Adopted, "namespace", k.namespace)
+	case !h.OK && h.Problem != before.Problem && errors.Is(err, errStarting):
+		k.log.Info("organism is not up yet", "cause", h.Problem)
 	case !h.OK && h.Problem != before.Problem:
 		k.log.Warn("organism is not up", "cause", h.Problem)
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -155,7 +154,7 @@ func (k *keeper) reconcile(ctx context.Context) error {
 	specs := append(singletons(), k.organism.config.specs()...)
 	up, lost := k.look(ctx, specs, running)
 	if lost && k.lost != nil && ctx.Err() == nil {
-		k.lost(joined(k.missing(specs)))
+		k.lost(k.missing(specs))
 	}
 	patience := time.Now().Add(k.organism.opts.CallTimeout)
 	for i, spec := range specs {
@@ -174,15 +173,7 @@ func (k *keeper) reconcile(ctx context.Context) error {
 		}
 		return k.register(ctx, organs[i])
 	})
-	return errors.Join(joined(k.missing(specs)), err)
-}
-
-// joined makes an error of what is missing; nil: nothing is.
-func joined(lines []string) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(listed(lines), "; "))
+	return errors.Join(k.missing(specs), err)
 }
 
 // running returns the ids of the namespace's actors that are ALIVE, by name. Without a GCS to ask it is nil, and every

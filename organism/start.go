@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,11 +86,20 @@ func (k *keeper) settle(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// missing says of every actor that is not up what is known of it.
-func (k *keeper) missing(specs []actorSpec) []string {
+// errStarting is in the error of an organism that lacks only what is being brought up and has not failed so far.
+var errStarting = errors.New("starting")
+
+// startingError is such an error. Its text is that of the other.
+type startingError struct{ error }
+
+func (startingError) Is(target error) bool { return target == errStarting } //nolint:errorlint // it is this very value
+
+// missing says of every actor that is not up what is known of it; nil: all are up.
+func (k *keeper) missing(specs []actorSpec) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var lines []string
+	starting := true
 	for _, spec := range specs {
 		a := k.attempts[spec.name]
 		if a == nil {
@@ -104,10 +114,19 @@ func (k *keeper) missing(specs []actorSpec) []string {
 		}
 		if text == "" {
 			text = "actor " + spec.name + " is being brought up"
+		} else {
+			starting = false
 		}
 		lines = append(lines, text)
 	}
-	return lines
+	if len(lines) == 0 {
+		return nil
+	}
+	err := errors.New(strings.Join(listed(lines), "; "))
+	if starting {
+		return startingError{err}
+	}
+	return err
 }
 
 // ensure makes an actor run: it adopts the one of that name or creates it, and waits for its answer.
