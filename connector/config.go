@@ -79,6 +79,13 @@ type Config struct {
 	// CallTimeout bounds a Call, of the connector or of the client that Client returns, whose context has no deadline. What is
 	// called on the client's Session has the caller's context alone. Default 60 s.
 	CallTimeout time.Duration
+	// Direct says whether the client makes calls of named actors directly. Default ray.DirectAuto: where that is possible.
+	// With ray.DirectOff the GCS is used for look-ups alone.
+	Direct ray.DirectMode
+	// AddressMap, when set, gives the host:port to dial for one that the cluster names, where the two differ: behind NAT or a
+	// port forward. It is asked for the GCS, unless Address names it, and for the actors' processes; from several goroutines,
+	// and must not block.
+	AddressMap func(address string) string
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
 	Credentials *ray.Credentials
 	// Tracer is told of every operation of the sessions and of every direct call, besides Metrics. Default: none.
@@ -102,8 +109,8 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("connector: %s=%q: %s", e.Setting, e.Value, e.Problem)
 }
 
-// FromEnv reads RAY_ADDRESS, RAY_HOST, RAY_PORT, SEEDCORE_RAY_CLIENT_PORT, RAY_NAMESPACE, SEEDCORE_NS and
-// SEEDCORE_DEFAULT_NAMESPACE, and what ray.CredentialsFromEnv reads. An empty variable counts as unset. All unusable ones are reported together, those of the
+// FromEnv reads RAY_ADDRESS, RAY_HOST, RAY_PORT, SEEDCORE_RAY_CLIENT_PORT, RAY_NAMESPACE, SEEDCORE_NS,
+// SEEDCORE_DEFAULT_NAMESPACE, SEEDCORE_DIRECT, and what ray.CredentialsFromEnv reads. An empty variable counts as unset. All unusable ones are reported together, those of the
 // connector each as a *ConfigError; one that has no effect beside the others is not looked into, and Warnings says so. It opens nothing.
 func FromEnv() (Config, error) { return FromLookup(os.Getenv) }
 
@@ -117,6 +124,11 @@ func FromLookup(get func(string) string) (Config, error) {
 			problems = append(problems, &ConfigError{"SEEDCORE_RAY_CLIENT_PORT", text, err.Error()})
 		} else {
 			cfg.ClientPort = port
+		}
+	}
+	if text := get("SEEDCORE_DIRECT"); text != "" {
+		if cfg.Direct.UnmarshalText([]byte(text)) != nil {
+			problems = append(problems, &ConfigError{"SEEDCORE_DIRECT", text, "is neither auto nor off nor require"})
 		}
 	}
 	source, err := cfg.addressFrom(get)
@@ -239,6 +251,9 @@ func (c Config) withDefaults() (Config, error) {
 	port := strconv.Itoa(c.ClientPort)
 	if _, err := parsePort(port); err != nil {
 		problems = append(problems, &ConfigError{"ClientPort", port, err.Error()})
+	}
+	if c.Direct < ray.DirectAuto || c.Direct > ray.DirectRequire {
+		problems = append(problems, &ConfigError{"Direct", strconv.Itoa(int(c.Direct)), "is none of the modes of package ray"})
 	}
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,

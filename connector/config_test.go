@@ -102,12 +102,12 @@ func TestEffectiveNamespace(t *testing.T) {
 
 func TestUnusableSettingsAreNamedTogether(t *testing.T) {
 	_, err := connector.FromLookup(lookup(map[string]string{
-		"RAY_ADDRESS": "http://head:8265", "SEEDCORE_RAY_CLIENT_PORT": "70000",
+		"RAY_ADDRESS": "http://head:8265", "SEEDCORE_RAY_CLIENT_PORT": "70000", "SEEDCORE_DIRECT": "on",
 	}))
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, part := range []string{"RAY_ADDRESS", "dashboard", "ray://head:10001", `SEEDCORE_RAY_CLIENT_PORT="70000"`} {
+	for _, part := range []string{"RAY_ADDRESS", "dashboard", "ray://head:10001", `SEEDCORE_RAY_CLIENT_PORT="70000"`, `SEEDCORE_DIRECT="on": is neither auto nor off nor require`} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not say %s: %v", part, err)
 		}
@@ -194,6 +194,7 @@ func TestIgnoredVariablesAreToldOf(t *testing.T) {
 	}
 	for _, name := range []string{
 		"RAY_ADDRESS", "RAY_HOST", "RAY_PORT", "SEEDCORE_RAY_CLIENT_PORT", "RAY_NAMESPACE", "SEEDCORE_NS", "SEEDCORE_DEFAULT_NAMESPACE",
+		"SEEDCORE_DIRECT",
 	} {
 		if !strings.Contains(read, "| `"+name+"`") {
 			t.Errorf("%s is not in the document", name)

@@ -1,6 +1,10 @@
 package connector
 
-import "time"
+import (
+	"time"
+
+	"github.com/seedcore/seedcore/ray"
+)
 
 // Info is what is known of the connection at one moment: a copy, safe to keep and to encode as JSON in every state.
 // Fields that are not known (yet) are empty.
@@ -28,10 +32,11 @@ type Info struct {
 	// Session and GCS are the two links. The GCS's is empty where no GCS was reached from here.
 	Session Link `json:"session"`
 	GCS     Link `json:"gcs"`
-	// Direct tells whether calls are made directly; NoDirect is the reason when they are not, kept up to date while the
+	// DirectMode is Config.Direct. Direct tells whether calls are made directly; NoDirect is the reason when they are not, kept up to date while the
 	// way is looked for. Both are empty without a session.
-	Direct   bool   `json:"direct"`
-	NoDirect string `json:"no_direct,omitempty"`
+	DirectMode ray.DirectMode `json:"direct_mode"`
+	Direct     bool           `json:"direct"`
+	NoDirect   string         `json:"no_direct,omitempty"`
 	// Ready: the hooks of this session are done; see OnSession. Pending is what the newest failure of one was.
 	Ready   bool   `json:"ready"`
 	Pending string `json:"pending,omitempty"`

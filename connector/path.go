@@ -23,6 +23,17 @@ type path struct {
 // errOtherCluster means: the GCS and the session do not belong together.
 var errOtherCluster = errors.New("connector: another cluster than the session's")
 
+// errDirectOff is the reason when nothing else is in the way.
+var errDirectOff = errors.New("connector: direct calls are switched off by Config.Direct or SEEDCORE_DIRECT")
+
+// dialled returns the address that leads to one that the cluster names; "" stays.
+func (c *Connector) dialled(address string) string {
+	if c.cfg.AddressMap == nil || address == "" {
+		return address
+	}
+	return c.cfg.AddressMap(address)
+}
+
 // dialPath looks for the second link of a session on a node, for as long as one check may take.
 func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.HealthTimeout)
@@ -34,7 +45,10 @@ func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	if err := sameCluster(ctx, gcs, node); err != nil {
 		return path{address: address, reason: errors.Join(err, gcs.Close())}
 	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{Tracer: c.cfg.tracer()})
+	if c.cfg.Direct == ray.DirectOff {
+		return path{address, gcs, nil, errDirectOff, true}
+	}
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{AddressMap: c.cfg.AddressMap, Tracer: c.cfg.tracer()})
 	return path{address, gcs, direct, err, true}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +112,72 @@ func TestDirectCallsBeginWhenTheGCSIsReachable(t *testing.T) {
 			}
 			if info := conn.Info(); info.Epoch != 1 || info.NoDirect != "" || !info.GCS.Answers || info.ClusterID == "" {
 				t.Errorf("%+v", info)
+			}
+		})
+	}
+}
+
+// The modes of direct calls are those of the client, and Info tells of them. A port forward in front of the GCS and of the
+// actors is dialled instead of what the cluster names.
+func TestDirectModes(t *testing.T) {
+	head := raytest.Head(t)
+	for _, mode := range []ray.DirectMode{ray.DirectAuto, ray.DirectOff, ray.DirectRequire} {
+		t.Run(mode.String(), func(t *testing.T) {
+			var mapped sync.Map // the address that was dialled for one that the cluster named
+			cfg, err := connector.FromLookup(lookup(map[string]string{
+				"RAY_ADDRESS": "ray://" + head.ClientAddress(), "RAY_NAMESPACE": raytest.Namespace(t), "SEEDCORE_DIRECT": mode.String(),
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.AddressMap = func(named string) string {
+				forward, known := mapped.Load(named)
+				if !known {
+					forward, _ = mapped.LoadOrStore(named, faultproxy.New(t, named).Address())
+				}
+				return forward.(string)
+			}
+			conn, _ := newConnector(t, cfg)
+			if err := conn.Connect(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+			info := conn.Info()
+			gcs, _ := mapped.Load(head.GCSAddress())
+			if off := mode == ray.DirectOff; info.DirectMode != mode || info.Direct == off || strings.Contains(info.NoDirect, "SEEDCORE_DIRECT") != off {
+				t.Errorf("%+v", info)
+			}
+			if !info.GCS.Answers || info.GCSAddress == head.GCSAddress() || info.GCSAddress != gcs {
+				t.Errorf("the GCS at %s instead of %v: %+v", info.GCSAddress, gcs, info.GCS)
+			}
+			client, err := conn.Client()
+			if err != nil {
+				t.Fatal(err)
+			}
+			class, err := client.Session().PythonClass(deadline(t), "seedtest", "Counter")
+			if err != nil {
+				t.Fatal(err)
+			}
+			actor, err := client.Session().CreateActor(deadline(t), class, ray.ActorOptions{Name: "counter", NumCPUs: 0.1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer actor.Release()
+			if _, err := conn.Call(deadline(t), "counter", "incr"); err != nil {
+				t.Error(err)
+			}
+			ref, err := client.Session().Put(deadline(t), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = conn.Call(deadline(t), "counter", "incr", ref) // which only the session carries
+			if refused := errors.Is(err, ray.ErrUnsupportedValue); refused != (mode == ray.DirectRequire) || !refused && err != nil {
+				t.Error(err)
+			}
+			forwards := 0
+			mapped.Range(func(_, _ any) bool { forwards++; return true })
+			paths := client.Paths()
+			if mode == ray.DirectOff && (paths.Detours[ray.DetourOff] != 2 || forwards != 1) || mode != ray.DirectOff && (paths.Direct == 0 || forwards != 2) {
+				t.Errorf("%+v through %d forwards", paths, forwards)
 			}
 		})
 	}

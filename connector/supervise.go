@@ -184,7 +184,7 @@ func (c *Connector) settle(err error) {
 // open opens a session and, where possible, the direct path. Each has a time of its own: a session is not lost for a slow
 // GCS, and a slow session leaves the GCS its time.
 func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info, error) {
-	info := Info{Namespace: c.cfg.Namespace, Resolved: where.session}
+	info := Info{Namespace: c.cfg.Namespace, Resolved: where.session, DirectMode: c.cfg.Direct}
 	ctx, cancel := context.WithTimeout(c.owner, c.cfg.ConnectTimeout)
 	defer cancel()
 	start := time.Now()
@@ -198,19 +198,21 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 	info.RayVersion, info.PythonVersion = si.RayVersion, si.PythonVersion
 	info.GCSAddress = where.gcs
 	if info.GCSAddress == "" {
-		info.GCSAddress = si.GCSAddress
+		info.GCSAddress = c.dialled(si.GCSAddress)
 	}
 	next, err := c.continuePath(c.owner, info.GCSAddress, info.NodeID)
-	if errors.Is(next.reason, ray.ErrOtherServer) && si.GCSAddress != "" && si.GCSAddress != info.GCSAddress {
+	named := c.dialled(si.GCSAddress)
+	if errors.Is(next.reason, ray.ErrOtherServer) && named != "" && named != info.GCSAddress {
 		c.log.Warn("no GCS but another server is at the configured address; the GCS that the cluster names is used. An address of the Ray Client server begins with ray://",
-			"configured", info.GCSAddress, "gcs", si.GCSAddress)
-		info.GCSAddress = si.GCSAddress
+			"configured", info.GCSAddress, "gcs", named)
+		info.GCSAddress = named
 		next, err = c.continuePath(c.owner, info.GCSAddress, info.NodeID)
 	}
 	if err != nil {
 		info.LastError = err.Error()
 	}
-	return ray.NewClient(session, next.gcs, next.direct, next.reason).WithTimeout(c.cfg.CallTimeout), next, info, nil
+	client := ray.NewClient(session, next.gcs, next.direct, next.reason).WithDirect(c.cfg.Direct).WithTimeout(c.cfg.CallTimeout)
+	return client, next, info, nil
 }
 
 // sessionConfig is that of every session of the connector, in both lanes.

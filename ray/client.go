@@ -64,6 +64,20 @@ func (m DirectMode) String() string {
 	}
 }
 
+// MarshalText gives the mode's name: auto, off or require.
+func (m DirectMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads the mode's name.
+func (m *DirectMode) UnmarshalText(text []byte) error {
+	for mode := DirectAuto; mode <= DirectRequire; mode++ {
+		if mode.String() == string(text) {
+			*m = mode
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: direct mode %q is neither auto nor off nor require", ErrInvalidOption, text)
+}
+
 // Detour is a reason why a call went through the session.
 type Detour string
 
