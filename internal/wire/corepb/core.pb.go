@@ -793,6 +793,7 @@ type TaskSpec struct {
 	StreamingGenerator              bool                   `protobuf:"varint,34,opt,name=streaming_generator,json=streamingGenerator,proto3" json:"streaming_generator,omitempty"`
 	GeneratorBackpressureNumObjects int64                  `protobuf:"varint,38,opt,name=generator_backpressure_num_objects,json=generatorBackpressureNumObjects,proto3" json:"generator_backpressure_num_objects,omitempty"`
 	NumObjectsPerYield              uint64                 `protobuf:"varint,46,opt,name=num_objects_per_yield,json=numObjectsPerYield,proto3" json:"num_objects_per_yield,omitempty"` // not in every version
+	EnableTaskEvents                bool                   `protobuf:"varint,39,opt,name=enable_task_events,json=enableTaskEvents,proto3" json:"enable_task_events,omitempty"`
 	unknownFields                   protoimpl.UnknownFields
 	sizeCache                       protoimpl.SizeCache
 }
@@ -958,6 +959,13 @@ func (x *TaskSpec) GetNumObjectsPerYield() uint64 {
 		return x.NumObjectsPerYield
 	}
 	return 0
+}
+
+func (x *TaskSpec) GetEnableTaskEvents() bool {
+	if x != nil {
+		return x.EnableTaskEvents
+	}
+	return false
 }
 
 type PushTaskRequest struct {
@@ -4111,7 +4119,7 @@ const file_core_proto_rawDesc = "" +
 	"\bactor_id\x18\x01 \x01(\fR\aactorId\x12'\n" +
 	"\x0fmax_concurrency\x18\x05 \x01(\x05R\x0emaxConcurrency\x12\x12\n" +
 	"\x04name\x18\a \x01(\tR\x04name\x12#\n" +
-	"\rray_namespace\x18\b \x01(\tR\frayNamespace\"\xd2\a\n" +
+	"\rray_namespace\x18\b \x01(\tR\frayNamespace\"\x80\b\n" +
 	"\bTaskSpec\x120\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1c.seedcore.wire.core.TaskTypeR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
@@ -4133,7 +4141,8 @@ const file_core_proto_rawDesc = "" +
 	"\x0freturns_dynamic\x18\x1e \x01(\bR\x0ereturnsDynamic\x12/\n" +
 	"\x13streaming_generator\x18\" \x01(\bR\x12streamingGenerator\x12K\n" +
 	"\"generator_backpressure_num_objects\x18& \x01(\x03R\x1fgeneratorBackpressureNumObjects\x121\n" +
-	"\x15num_objects_per_yield\x18. \x01(\x04R\x12numObjectsPerYield\"\xd8\x01\n" +
+	"\x15num_objects_per_yield\x18. \x01(\x04R\x12numObjectsPerYield\x12,\n" +
+	"\x12enable_task_events\x18' \x01(\bR\x10enableTaskEvents\"\xd8\x01\n" +
 	"\x0fPushTaskRequest\x12,\n" +
 	"\x12intended_worker_id\x18\x01 \x01(\fR\x10intendedWorkerId\x129\n" +
 	"\ttask_spec\x18\x02 \x01(\v2\x1c.seedcore.wire.core.TaskSpecR\btaskSpec\x12'\n" +
