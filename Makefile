@@ -60,6 +60,10 @@ bench-ray: setup ## Compare a session with Python's Ray Client, operation by ope
 bench-connector: setup ## Measure what the connector adds to a call
 	@go test -run '^$$' -bench . ./connector
 
+.PHONY: bench-actors
+bench-actors: setup ## Compare direct calls of actors with Ray's driver, Ray Client and plain gRPC, on one Ray (ARGS=-short for a check)
+	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/bench-actors ./bench/actors && bin/bench-actors $(ARGS)
+
 .PHONY: actor-memory
 actor-memory: setup build ## Measure what an idle Go actor weighs, with 100 of them
 	@.venv/bin/python scripts/actor_memory.py

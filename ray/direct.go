@@ -42,6 +42,9 @@ type DirectOptions struct {
 	AddressMap func(address string) string
 	// Tracer is told of every call. Nil: nothing is traced, and nothing spent on it.
 	Tracer Tracer
+	// TaskEvents lets Python actors report the calls to Ray's state API, as they do those of Ray's own drivers; what a
+	// driver itself reports of a task is missing there. It costs the actor time with each call. Go actors report none.
+	TaskEvents bool
 }
 
 func (o DirectOptions) withDefaults() (DirectOptions, error) {
@@ -112,6 +115,8 @@ type Direct struct {
 	owner   *owner
 	dials   chan struct{} // a token for each connection in the making
 
+	exchanges exchangePool
+
 	ctx        context.Context // lifetime of the calls and of all that goes on behind them; ends in Close
 	cancel     context.CancelCauseFunc
 	calls      sync.WaitGroup
@@ -148,6 +153,7 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 	d := &Direct{
 		gcs: gcs, rules: rules, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
 		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, idle: list.New(),
+		exchanges: exchangePool{idle: make(chan func())},
 	}
 	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]bool{}}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())

@@ -48,6 +48,9 @@ func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error
 			return nil, 0, err
 		}
 	}
+	if len(kwargs) == 0 {
+		return out, size, nil
+	}
 	for _, key := range slices.Sorted(maps.Keys(kwargs)) {
 		if !isIdentifier(key) {
 			return nil, 0, fmt.Errorf("%w: keyword %q is not a Python name", ErrUnsupportedValue, key)
@@ -80,7 +83,7 @@ func decodeReply(target string, reply *corepb.PushTaskReply, kept error) (any, e
 		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: the result of %d bytes is above the actor's inline limit, and %s; raise RAY_max_direct_call_object_size in the actor's environment",
 			ErrUnsupportedValue, result.GetSize(), fate)}
 	}
-	if kind, err := strconv.Atoi(string(result.GetMetadata())); err == nil {
+	if kind, ok := errorType(result.GetMetadata()); ok {
 		return nil, decodeFailure(target, kind, result.GetData())
 	}
 	if reply.GetIsApplicationError() {
@@ -91,6 +94,15 @@ func decodeReply(target string, reply *corepb.PushTaskReply, kept error) (any, e
 		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: result: %w", ErrUnsupportedValue, err)}
 	}
 	return v, nil
+}
+
+// errorType reads metadata that is a decimal number, as no encoding's name is.
+func errorType(metadata []byte) (kind int, ok bool) {
+	if len(metadata) == 0 || metadata[0] < '0' || metadata[0] > '9' {
+		return 0, false
+	}
+	kind, err := strconv.Atoi(string(metadata))
+	return kind, err == nil
 }
 
 // decodeFailure turns the error object that stands in place of a result into an error.

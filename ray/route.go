@@ -255,7 +255,7 @@ func (d *Direct) connect(data *corepb.ActorTableData) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.credentials = d.gcs.credentials
+	t.credentials, t.taskEvents = d.gcs.credentials, d.opts.TaskEvents
 	t.address = d.dialled(net.JoinHostPort(data.GetAddress().GetIpAddress(), strconv.Itoa(int(data.GetAddress().GetPort()))))
 	select {
 	case d.dials <- struct{}{}:

@@ -117,17 +117,17 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}
 	d.owner.add(s)
 	<-t.streams.turn // the call has its number
-	live, cancel := context.WithCancel(context.WithValue(t.ctx, exchangeKey{}, s.x))
+	live, cancel := context.WithCancel(t.ctx)
 	s.cut = cancel
 	go func() {
 		defer cancel()
 		x := s.x
-		x.reply, x.err = t.worker.PushTask(live, req)
+		x.reply, x.err = t.pushTask(live, x, req)
 		t.heard.Add(1)
 		if x.err != nil {
 			d.owner.retire(t, l)
 			var moved bool
-			if x.sent, moved, x.err = t.classify(x.err, x.left.Load()); moved {
+			if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
 				d.forget(r, t)
 			}
 		} else if ids := stored(x.reply); len(ids) > 0 {

@@ -16,10 +16,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/pushtask"
 )
 
 // target is one incarnation of an actor: a process, the connection to it and the order of our calls to it. An actor that
@@ -33,6 +33,8 @@ type target struct {
 	class   *actorClass
 	address string // as it is dialled
 	localIP string // of this process, as it was used to dial
+
+	taskEvents bool // DirectOptions.TaskEvents
 
 	credentials *Credentials
 	conn        *grpc.ClientConn
@@ -117,7 +119,6 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 		// Fixed windows: to find better ones gRPC would send a ping along with every answer.
 		grpc.WithStaticStreamWindowSize(directStreamWindow),
 		grpc.WithStaticConnWindowSize(directConnWindow),
-		grpc.WithStatsHandler(sentWatcher{}),
 		grpc.WithNoProxy(),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig())...)
@@ -195,6 +196,7 @@ func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.T
 			Args:                            args,                          // fatal: an argument with neither data nor metadata
 			NumReturns:                      1,                             //
 			GeneratorBackpressureNumObjects: -1,                            // fatal: 0, the default of the wire
+			EnableTaskEvents:                t.taskEvents,
 			ActorTaskSpec:                   &corepb.ActorTaskSpec{ActorId: actorID, ConcurrencyGroupSequenceNumber: uint64(seq)},
 		},
 	}
@@ -244,7 +246,7 @@ type exchange struct {
 	sent  Sent  // of err
 	kept  error // why a result is still in the object store
 
-	left    atomic.Bool // the request was handed to the network
+	call    pushtask.Call
 	settled atomic.Bool // whoever sets it first: the answer came, or the caller gave up
 	giveUp  *time.Timer // closes the stream of a call that was given up; set before settled
 }
@@ -254,16 +256,16 @@ type exchange struct {
 func (d *Direct) push(ctx context.Context, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
 	x := &exchange{done: make(chan struct{})}
 	// Not the caller's context: the stream has to live on when the caller gives up, and the headers are not his.
-	live, cancel := context.WithCancel(context.WithValue(t.ctx, exchangeKey{}, x))
+	live, cancel := context.WithCancel(t.ctx)
 	req, lane := t.request(method, args)
 	run := func() {
-		x.reply, x.err = t.worker.PushTask(live, req)
+		x.reply, x.err = t.pushTask(live, x, req)
 		cancel()
 		t.heard.Add(1)
 		if x.err != nil {
 			t.retire(lane)
 			var moved bool
-			if x.sent, moved, x.err = t.classify(x.err, x.left.Load()); moved {
+			if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
 				d.forget(r, t)
 			}
 		} else if ids := stored(x.reply); len(ids) > 0 {
@@ -279,7 +281,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 		run()
 		return x
 	}
-	go run()
+	d.exchanges.run(d, run)
 	select {
 	case <-x.done:
 		return x
@@ -295,26 +297,53 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	return nil
 }
 
-type exchangeKey struct{}
-
-// sentWatcher notes when gRPC hands a request to the network, since the status of a failed call does not tell whether
-// that had happened: UNAVAILABLE is both a refused connection and one that broke while the method ran.
-type sentWatcher struct{}
-
-func (sentWatcher) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-func (sentWatcher) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	switch s.(type) {
-	case *stats.OutHeader, *stats.OutPayload:
-		if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
-			x.left.Store(true)
-		}
-	}
+// pushTask sends a request and waits for the answer. x.call tells then whether gRPC had handed the request to the network,
+// since the status of a failed call does not: UNAVAILABLE is both a refused connection and one that broke while the
+// method ran.
+func (t *target) pushTask(ctx context.Context, x *exchange, req *corepb.PushTaskRequest) (*corepb.PushTaskReply, error) {
+	x.call.Request = req
+	reply := &corepb.PushTaskReply{}
+	err := t.conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &x.call, reply, pushTaskOptions...)
+	x.call.Request = nil
+	return reply, err
 }
 
-func (sentWatcher) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+var pushTaskOptions = []grpc.CallOption{grpc.StaticMethod(), grpc.ForceCodecV2(pushtask.Codec{})}
 
-func (sentWatcher) HandleConn(context.Context, stats.ConnStats) {}
+// idleExchanges is how many goroutines wait for the next exchange.
+const idleExchanges = 64
+
+// exchangePool runs exchanges on goroutines that are used again: the stack of a new one is too small for gRPC and has to
+// be copied more than once while it grows.
+type exchangePool struct {
+	idle    chan func()
+	waiting atomic.Int32
+}
+
+// run has f run on another goroutine. A call is under way, so that d waits for those that end after it.
+func (p *exchangePool) run(d *Direct, f func()) {
+	select {
+	case p.idle <- f:
+		return
+	default:
+	}
+	d.background.Go(func() {
+		for {
+			f()
+			f = nil
+			if p.waiting.Add(1) > idleExchanges {
+				p.waiting.Add(-1)
+				return
+			}
+			select {
+			case f = <-p.idle:
+				p.waiting.Add(-1)
+			case <-d.ctx.Done():
+				return
+			}
+		}
+	})
+}
 
 // refusedUnrun begins the text with which a Go worker refuses a call that it did not run.
 const refusedUnrun = "worker: "

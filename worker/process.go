@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/pushtask"
 	"github.com/seedcore/seedcore/internal/wire/rayletipc"
 )
 
@@ -28,9 +29,13 @@ const (
 	goodbyeTime = 2 * time.Second
 	// maxMessage is what Ray allows a gRPC message to have, in bytes.
 	maxMessage = 512 << 20
-	// bufferSize of a connection, in bytes: an actor has few and small messages, and there may be thousands of actors
-	// on a node. Larger messages only take more system calls.
-	bufferSize = 8 << 10
+	// readBuffer and writeBuffer are those of a connection, in bytes: an actor has few and small messages, and there may be
+	// thousands of actors on a node. gRPC holds a write buffer only while it writes. Larger messages only take
+	// more system calls.
+	readBuffer, writeBuffer = 8 << 10, 32 << 10
+	// streamWorkers are goroutines that run requests one after the other: their stacks have grown to what a request needs.
+	// With more at once, each gets a goroutine of its own.
+	streamWorkers = 16
 	// streamWindow and connWindow are what a caller may send before it is read, in one request and in all, in bytes.
 	// Nothing of that size is set aside for them.
 	streamWindow, connWindow = 4 << 20, 16 << 20
@@ -85,9 +90,10 @@ func (p *process) run(ctx context.Context) int {
 		return 1
 	}
 	p.server = grpc.NewServer(append(options,
-		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(bufferSize), grpc.WriteBufferSize(bufferSize),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.ReadBufferSize(readBuffer), grpc.WriteBufferSize(writeBuffer),
 		// Fixed windows: to find better ones gRPC would send a ping along with every request.
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
+		grpc.ForceServerCodecV2(pushtask.Codec{}), grpc.NumStreamWorkers(streamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingPause, PermitWithoutStream: true}),
 	)...)
 	corepb.RegisterCoreWorkerServiceServer(p.server, core)
