@@ -1,11 +1,16 @@
 """A Python caller: Ray's driver or Ray Client, by the address. Reads a JSON command a line, answers with a JSON line."""
 
 import json
+import os
 import sys
 import time
 
 import ray
 from ray.util.client import ray as client
+
+# Ray prints warnings to standard output, which is for answers.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
 address, namespace, names, inline = sys.argv[1:5]
 ray.init(address, namespace=namespace, log_to_driver=False, logging_level="warning")
@@ -34,7 +39,7 @@ else:
     path = "driver" if global_worker.mode == SCRIPT_MODE else "mode %s" % global_worker.mode
     settings = "task events on"
 actors = {}
-print(json.dumps({"path": path, "ray": ray.__version__, "settings": settings}), flush=True)
+print(json.dumps({"path": path, "ray": ray.__version__, "settings": settings}), file=answers, flush=True)
 for line in sys.stdin:
     c = json.loads(line)
     depth, payload, latencies = c["depth"], b"x" * c["size"], []
@@ -60,5 +65,5 @@ for line in sys.stdin:
     took, cpu = last - start, time.process_time() - cpu
     latencies.sort()
     at = lambda q: latencies[int(q * (len(latencies) - 1))]
-    print(json.dumps({"calls": len(latencies) * depth, "seconds": took, "cpu": cpu, "p10": at(0.1), "p50": at(0.5), "p99": at(0.99)}), flush=True)
+    print(json.dumps({"calls": len(latencies) * depth, "seconds": took, "cpu": cpu, "p10": at(0.1), "p50": at(0.5), "p99": at(0.99)}), file=answers, flush=True)
 ray.shutdown()
