@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -18,6 +19,9 @@ var depths = []int{32, 128, 512}
 
 // inFlight bounds what a row has under way, in bytes.
 const inFlight = 32 << 20
+
+// settle is left between two measurements.
+const settle = 200 * time.Millisecond
 
 // row is one way to call one kind of actor.
 type row struct {
@@ -97,12 +101,18 @@ func (st *stage) measure(ctx context.Context, rows []*row) error {
 		}
 		r.depth = chosen
 	}
+	random := rand.New(rand.NewPCG(1, 2))
 	for round := range st.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, st.rounds)
-		for i := range rows {
-			r := rows[(i+round)%len(rows)]
+		for _, i := range random.Perm(len(rows)) { // no row always follows the same one, whose work Ray may still clean up
+			r := rows[i]
 			if r.size > 64 && round >= max(st.rounds-2, 1) {
 				continue // these carry no bar
+			}
+			select {
+			case <-time.After(settle):
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
 			s, err := st.take(ctx, r, st.window, "")
 			if err != nil {

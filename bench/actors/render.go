@@ -42,7 +42,7 @@ func ratio(a, b *row, value func(sample) float64) float64 {
 func (st *stage) render(rows []*row, load string, took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Calls of actors: direct from Go, Ray's driver and Ray Client in Python\n\n")
-	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d alternating rounds of %s a row (two less above 64 B), in %.0f s; load average before: %s.\n",
+	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d rounds of %s a row in random order (two less above 64 B), in %.0f s; load average before: %s.\n",
 		st.sides[wayDriver].hello.Ray, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), st.rounds, st.window, took.Seconds(), load)
 	fmt.Fprintf(&b, "An echo there and back; n is %d: actors, and for n:n also processes of callers. Medians of the rounds. In flight: for all\n", st.fan)
 	fmt.Fprintf(&b, "callers together, the best of %v, at most %d MiB; Go keeps so many calls under way, Python makes a batch of as many and\n", depths, inFlight>>20)
