@@ -29,8 +29,8 @@ func (e *ItemError) Error() string { return fmt.Sprintf("item %d: %v", e.Index, 
 
 func (e *ItemError) Unwrap() error { return e.Err }
 
-// Stream calls a method that makes its results one after the other, a generator of a Python actor,
-// and returns them as they come, in order. Nothing is sent until the sequence is ranged over, and each
+// Stream calls a method that makes its results one after the other, a generator in Python or one that returns an
+// iter.Seq in Go, and returns them as they come, in order. Nothing is sent until the sequence is ranged over, and each
 // time that it is makes a call of its own.
 //
 //	for item, err := range direct.Stream(ctx, "default", "reader", "lines", path) {
@@ -47,7 +47,7 @@ func (e *ItemError) Unwrap() error { return e.Err }
 // raises after some items is a *TaskError after them; a process that dies gives ErrActorUnavailable with SentMaybe.
 //
 // The method runs ahead of the loop by DirectOptions.StreamItems items, then it waits. When the loop is left, ctx ends or
-// the Direct is closed, the method is told to stop before its next item. Its
+// the Direct is closed, the method is told to stop: one in Go by its context, one in Python before its next item. Its
 // remaining items are dropped; it is not waited for, and counts as under way until it has ended.
 //
 // The worker dials this process for each item, at the address from which this process reached it: a firewall or NAT in

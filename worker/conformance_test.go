@@ -211,7 +211,7 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 		t.Fatal(err)
 	}
 	goClass, err := session.GoClass(ctx, "Subject", []string{
-		"echo", "add", "reset", "record", "recorded", "fail", "size", "make", "forward", "later", "where",
+		"echo", "add", "reset", "record", "recorded", "fail", "size", "make", "forward", "later", "where", "count",
 	}, ray.ConcurrencyGroup{Name: "apart", MaxConcurrency: 2, Methods: []string{"forward", "where"}})
 	if err != nil {
 		t.Fatal(err)

@@ -49,8 +49,8 @@
 //
 // # Limits
 //
-// There are no streamed results and no retry_exceptions. At most 10,000 calls, and 1 GiB of arguments, wait in an actor;
-// further ones fail with RESOURCE_EXHAUSTED.
+// There is no retry_exceptions, and there are streams on Ray 2.60 only (ErrStreamsUntested). At most 10,000 calls, and
+// 1 GiB of arguments, wait in an actor; further ones fail with RESOURCE_EXHAUSTED.
 //
 // Ray 2.48, 2.54 and 2.60 are tested. On a version between the last two the constructor fails with an error that says so,
 // which is the actor's death cause. On any other the process ends before it talks to the raylet, which does not survive

@@ -166,6 +166,11 @@ func TestTheOldLayout(t *testing.T) {
 	group.TaskSpec.ConcurrencyGroupName = "none"
 	h.exception(group, h.push(group))
 	h.call("echo", "next in the same sequence")
+	stream := h.task("echo", "one by one")
+	stream.TaskSpec.StreamingGenerator = true
+	if text := h.exception(stream, h.push(stream)); !strings.Contains(text, worker.ErrStreamsUntested.Error()) {
+		t.Error(text)
+	}
 	for _, text := range []string{"name=thing", "namespace=tests", "max_concurrency=3"} {
 		h.logged(text)
 	}

@@ -13,8 +13,13 @@ import (
 //
 // A result of type []byte reaches the caller as Python bytes and is handed over: it must not be changed afterwards.
 // Any other result has to be nil, a boolean, an integer, a float, a string, or a slice, a map with text or integer keys or a
-// struct (by its json tags) of these, or an [Async]. A caller that asked for several return values needs a []any of that
-// length.
+// struct (by its json tags) of these, an [Async], or an iter.Seq[T] or iter.Seq2[T, error] of these. A caller that asked
+// for several return values needs a []any of that length.
+//
+// An iter.Seq or iter.Seq2 is a stream: callers get its items one by one, with num_returns="streaming" in Python and
+// [ray.Direct.Stream] in Go, and no other call gets anything from it (ErrStreaming). The sequence is ranged over on the
+// slot of the call; it waits while the caller has not taken as many items as the caller allows, and is left when the
+// caller cancels the call or goes away. An error in it, or a panic, comes to the caller after the items before it.
 //
 // An error, and a panic with its stack, reach the caller as an exception; the process lives on. ctx ends when the actor
 // exits or the caller cancels the call, but not when the caller goes away: Ray runs what it has accepted.
@@ -182,10 +187,17 @@ func signatureOf(f reflect.Type, skip int) (*signature, error) {
 		if f.Out(i) == errorType {
 			return nil, fmt.Errorf("result %d is an error: only the last one can be", i+1)
 		}
-		if f.Out(i) == reflect.TypeFor[Async]() {
+		result := f.Out(i)
+		if result == reflect.TypeFor[Async]() {
 			continue
 		}
-		if err := travels(f.Out(i), 0); err != nil {
+		if streams(result) {
+			if s.results > 1 {
+				return nil, fmt.Errorf("result %d is a stream: it has to be the only one beside an error", i+1)
+			}
+			result = itemType(result)
+		}
+		if err := travels(result, 0); err != nil {
 			return nil, fmt.Errorf("result %d: %w", i+1, err)
 		}
 	}

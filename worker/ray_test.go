@@ -199,9 +199,26 @@ func TestOnARealRay(t *testing.T) {
 		client.is("large argument", "8000000")
 		client.is("large result", "8000000")
 		f.is("tuple", `{"value": [1, "two"]}`)
-		f.raised("stream", "RayTaskError", "does not stream")
 		f.is("recorded in order", "true")
 		f.raised("normal task", "RayTaskError", "runs actors only")
+	})
+	t.Run("streams", func(t *testing.T) {
+		f := native
+		f.t = t
+		if session.Info().RayVersion != "2.60.0" {
+			f.raised("stream", "RayTaskError", "Go actors stream on Ray 2.60 only")
+			return
+		}
+		f.is("stream", "true")
+		f.raised("stream error", "RuntimeError", "Counter.stream", "after the last")
+		f.raised("stream as a value", "RayTaskError", "the method streams its results", "Direct.Stream")
+		f.raised("a value as a stream", "RayTaskError", "the method does not stream its results")
+		f.is("stream with back-pressure", "true")
+		f.raised("stream cancelled", "TaskCancelledError")
+		f.is("stream was held back", "true")
+		f.is("stream dropped", `"free again"`)
+		f.raised("stream in asyncio", "RuntimeError", "after the last")
+		streamsToGo(t, direct, namespace)
 	})
 	t.Run("concurrency and cancellation", func(t *testing.T) {
 		f := native

@@ -11,11 +11,12 @@ import (
 	"runtime/debug"
 	"sync"
 
-	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
 // coreWorker serves CoreWorkerService: it hosts at most one actor.
@@ -31,6 +32,7 @@ type coreWorker struct {
 	nodeIP   string
 	port     int32
 	caller   *directCaller
+	owners   owners // of the streams that are being made
 
 	// ctx ends when the process is about to exit; methods see it.
 	ctx context.Context
@@ -213,6 +215,9 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 	}
 	defer a.calls.leave(c)
 
+	if spec.GetStreamingGenerator() {
+		return w.streamCall(callCtx, ctx, a, c, spec)
+	}
 	// Encoded before the slot is given back, for the result may share memory with the actor.
 	values, err := guarded(func() ([]value, error) { return w.run(callCtx, a, c, spec) })
 	switch {
@@ -224,27 +229,34 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		}
 		return r, nil
 	case a.calls.wasCancelled(c):
-		text := "Task was cancelled. " + errorText(err, spec.GetNumReturns())
-		v, err := cancelledError(text)
-		if err != nil {
-			return nil, status.Error(codes.Internal, err.Error())
-		}
-		return errorReply(spec, v, text), nil
+		return w.cancelled(spec, err)
 	default:
 		return w.failure(spec, a.class+"."+method, err)
 	}
 }
 
 func (w *coreWorker) run(ctx context.Context, a *actor, c *call, spec *corepb.TaskSpec) ([]value, error) {
-	if spec.GetReturnsDynamic() || spec.GetStreamingGenerator() {
-		return nil, errors.New("a Go actor does not stream return values: num_returns has to be a number")
+	if spec.GetReturnsDynamic() {
+		return nil, errors.New("a Go actor has no dynamic return values: num_returns has to be a number or \"streaming\"")
 	}
+	result, err := w.result(ctx, a, c, spec)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := sequence(result); ok {
+		return nil, errStreaming(c.method)
+	}
+	return encodeResults(result, spec.GetNumReturns())
+}
+
+// result is what the method returns in the end.
+func (w *coreWorker) result(ctx context.Context, a *actor, c *call, spec *corepb.TaskSpec) (any, error) {
 	args, err := parseArgs(spec.GetArgs())
 	if err != nil {
 		return nil, err
 	}
 	if c.method == readyMethod || c.method == terminateMethod {
-		return encodeResults(nil, spec.GetNumReturns())
+		return nil, nil
 	}
 	f := a.methods[c.method]
 	if f == nil {
@@ -254,13 +266,23 @@ func (w *coreWorker) run(ctx context.Context, a *actor, c *call, spec *corepb.Ta
 	for err == nil {
 		later, ok := result.(Async)
 		if !ok {
-			return encodeResults(result, spec.GetNumReturns())
+			return result, nil
 		}
 		if err = a.calls.detach(c); err == nil {
 			result, err = later(ctx)
 		}
 	}
 	return nil, err
+}
+
+// cancelled answers a task that was asked to stop.
+func (w *coreWorker) cancelled(spec *corepb.TaskSpec, err error) (*corepb.PushTaskReply, error) {
+	text := "Task was cancelled. " + errorText(err, spec.GetNumReturns())
+	v, err := cancelledError(text)
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return errorReply(spec, v, text), nil
 }
 
 // failure answers a task with an exception.

@@ -18,13 +18,15 @@ type layout struct {
 	creation creationFields
 	// groupSequence: each concurrency group of a caller has a sequence of its own.
 	groupSequence bool
+	// streams: streams were tested. Before 2.60 a caller holds a worker back in another way.
+	streams bool
 }
 
 // layouts are the versions of Ray on which Go actors were tested, by their first two numbers.
 var layouts = map[string]layout{
 	"2.48": {old: true, creation: creationTo253},
 	"2.54": {creation: creationFrom254},
-	"2.60": {creation: creationFrom254, groupSequence: true},
+	"2.60": {creation: creationFrom254, groupSequence: true, streams: true},
 }
 
 const testedVersions = "2.48, 2.54 and 2.60"

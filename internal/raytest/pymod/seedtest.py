@@ -96,3 +96,9 @@ class Subject:
 
     def make(self, size):
         return b"x" * size
+
+    def count(self, n, text):
+        for i in range(n):
+            yield i
+        if text:
+            raise RuntimeError(text)

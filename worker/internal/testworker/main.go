@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"runtime"
@@ -146,6 +147,23 @@ func (c *counter) say(_ context.Context, args worker.Args) (any, error) {
 	return nil, err
 }
 
+// stream makes as many items as its argument says, and an error after them.
+func (c *counter) stream(ctx context.Context, args worker.Args) (any, error) {
+	var n int64
+	if err := args.Decode(0, &n); err != nil {
+		return nil, err
+	}
+	return iter.Seq2[int64, error](func(yield func(int64, error) bool) {
+		for i := range n {
+			c.n = i + 1
+			if !yield(i, nil) {
+				return
+			}
+		}
+		yield(0, errors.New("after the last"))
+	}), nil
+}
+
 // rss is what a process of this program weighs.
 func (c *counter) memory(context.Context, worker.Args) (any, error) {
 	b, err := os.ReadFile("/proc/self/smaps_rollup")
@@ -158,6 +176,7 @@ func main() {
 		"named": (*counter).named, "several": (*counter).several, "fail": (*counter).fail, "panics": (*counter).panics,
 		"goexit": (*counter).goexit, "unsendable": (*counter).unsendable, "meet": (*counter).meet, "hold": (*counter).hold,
 		"pid": (*counter).pid, "exit": (*counter).exit, "crash": (*counter).crash, "say": (*counter).say, "memory": (*counter).memory,
+		"stream": (*counter).stream, "one_value": (*counter).pid,
 	})
 	worker.Register("Subject", newSubject)
 	worker.Main()

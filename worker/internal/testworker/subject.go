@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 
 	"github.com/seedcore/seedcore/worker"
@@ -36,6 +37,20 @@ func (s *subject) Fail(_ context.Context, text string) error { return errors.New
 func (s *subject) Size(_ context.Context, value []byte) int { return len(value) }
 
 func (s *subject) Make(_ context.Context, size int) []byte { return bytes.Repeat([]byte("x"), size) }
+
+// Count streams 0 to n-1, and then the error if there is a text for one.
+func (s *subject) Count(ctx context.Context, n int64, text string) iter.Seq2[int64, error] {
+	return func(yield func(int64, error) bool) {
+		for i := range n {
+			if ctx.Err() != nil || !yield(i, nil) {
+				return
+			}
+		}
+		if text != "" {
+			yield(0, errors.New(text))
+		}
+	}
+}
 
 // Forward calls another actor of the same namespace.
 func (s *subject) Forward(ctx context.Context, name, method string, arg any) (any, error) {
