@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
@@ -80,6 +81,8 @@ func (s *Session) withGroups(ctx context.Context, target string, class *ActorCla
 type ActorHandle struct {
 	h      *handle
 	target string // how errors name the actor
+	// called is how errors name the method that was called last: mostly it is called again.
+	called atomic.Pointer[string]
 }
 
 // ID returns Ray's id of the actor, in hex.
@@ -143,20 +146,12 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	if err != nil {
 		return refuse(err)
 	}
-	uses := []*tracked{used}
-	data, more, err := s.encodeArgs(ctx, args)
-	if err != nil {
-		s.refs.unuse(uses)
-		return refuse(err)
-	}
-	task := &raypb.ClientTask{
-		Type: raypb.ClientTask_ACTOR, Name: class.name, PayloadId: []byte(used.id), Data: data,
-		Options: &raypb.TaskOptions{PickledOptions: options},
-	}
+	task := newTask(raypb.ClientTask_ACTOR, class.name, used.raw)
+	task.uses = append(task.uses, used)
 	if baseline != nil {
-		task.BaselineOptions = &raypb.TaskOptions{PickledOptions: baseline}
+		task.task.BaselineOptions = &raypb.TaskOptions{PickledOptions: baseline}
 	}
-	handles, err := s.schedule(ctx, target, task, kindActor, append(uses, more...))
+	handles, err := s.submit(ctx, target, task, options, args)
 	if err != nil {
 		return nil, asExists(err, opts.Name, namespace)
 	}
@@ -176,12 +171,9 @@ func (s *Session) GetActor(ctx context.Context, name, namespace string) (*ActorH
 	if err := errors.Join(checkText(name), checkText(namespace)); err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	data, _, err := s.encodeArgs(ctx, nil)
-	if err != nil {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
-	}
-	task := &raypb.ClientTask{Type: raypb.ClientTask_NAMED_ACTOR, Name: name, Namespace: namespace, Data: data}
-	handles, err := s.schedule(ctx, target, task, kindActor, nil)
+	task := newTask(raypb.ClientTask_NAMED_ACTOR, name, nil)
+	task.task.Namespace = namespace
+	handles, err := s.submit(ctx, target, task, nil, nil)
 	if err != nil {
 		return nil, asNotFound(err)
 	}
@@ -205,11 +197,38 @@ func oneActor(target string, handles []*handle, wrap func(*handle) *ActorHandle,
 // Submit starts a method and returns the ref of its result without waiting for it. Arguments are as for Session.Submit.
 // Methods that one goroutine submits start in that order. ErrNoSuchMethod if the actor's class has none of that name.
 func (h *ActorHandle) Submit(ctx context.Context, method string, args ...any) (*ObjectRef, error) {
-	refs, err := h.submit(ctx, method, nil, args)
+	result, _, err := h.start(ctx, method, args)
 	if err != nil {
 		return nil, err
 	}
-	return oneRef(h.target+"."+method, refs)
+	return result.session.objectRef(result), nil
+}
+
+// start is Submit without a ref: the caller releases what it returns. target names the call in errors.
+func (h *ActorHandle) start(ctx context.Context, method string, args []any) (result *handle, target string, err error) {
+	task, err := h.prepare(ctx, method, nil, args)
+	if err != nil {
+		return nil, "", err
+	}
+	handles, err := h.h.session.schedule(ctx, task)
+	if err != nil {
+		return nil, "", asNoSuchMethod(err)
+	}
+	result, err = oneResult(task.target, handles)
+	return result, task.target, err
+}
+
+// targetOf is how errors name a method.
+func (h *ActorHandle) targetOf(method string) string {
+	if h == nil {
+		return method
+	}
+	if last := h.called.Load(); last != nil && strings.HasPrefix(*last, h.target) && (*last)[len(h.target)+1:] == method {
+		return *last
+	}
+	target := h.target + "." + method
+	h.called.Store(&target)
+	return target
 }
 
 // SubmitWith is Submit with options, which may ask for any number of results.
@@ -218,40 +237,52 @@ func (h *ActorHandle) SubmitWith(ctx context.Context, method string, opts Method
 	if err != nil {
 		return nil, &CallError{Target: method, Sent: SentNo, Err: err}
 	}
-	return h.submit(ctx, method, options, args)
+	task, err := h.prepare(ctx, method, options, args)
+	if err != nil {
+		return nil, err
+	}
+	handles, err := h.h.session.schedule(ctx, task)
+	if err != nil {
+		return nil, asNoSuchMethod(err)
+	}
+	return h.h.session.refsOf(handles, nil)
 }
 
-func (h *ActorHandle) submit(ctx context.Context, method string, options []byte, args []any) ([]*ObjectRef, error) {
-	if h == nil {
-		return nil, &CallError{Target: method, Sent: SentNo, Err: fmt.Errorf("%w: the handle is nil", ErrReleased)}
+// prepare makes the task that runs a method.
+func (h *ActorHandle) prepare(ctx context.Context, method string, options []byte, args []any) (*taskRequest, error) {
+	target := h.targetOf(method)
+	refuse := func(err error) (*taskRequest, error) {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	target := h.target + "." + method
+	if h == nil {
+		return refuse(fmt.Errorf("%w: the handle is nil", ErrReleased))
+	}
 	if !isIdentifier(method) {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: fmt.Errorf("%w: %q is not a Python name", ErrNoSuchMethod, method)}
+		return refuse(fmt.Errorf("%w: %q is not a Python name", ErrNoSuchMethod, method))
 	}
 	s := h.h.session
 	used, err := s.refs.acquire(h.h, s)
 	if err != nil {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+		return refuse(err)
 	}
-	task := &raypb.ClientTask{Type: raypb.ClientTask_METHOD, Name: method, PayloadId: []byte(used.id)}
-	refs, err := s.submit(ctx, target, task, options, []*tracked{used}, args)
-	if err != nil {
-		return nil, asNoSuchMethod(err)
+	task := newTask(raypb.ClientTask_METHOD, method, used.raw)
+	task.actor = used.id
+	task.uses = append(task.uses, used)
+	if err := s.prepareTask(ctx, target, task, options, args); err != nil {
+		return nil, err
 	}
-	return refs, nil
+	return task, nil
 }
 
 // Call runs a method and waits for its result; see Submit and Get. When ctx ends first, the method may have run, or may
 // still run; the CallError says whether it can be excluded.
 func (h *ActorHandle) Call(ctx context.Context, method string, args ...any) (any, error) {
-	ref, err := h.Submit(ctx, method, args...)
+	result, target, err := h.start(ctx, method, args)
 	if err != nil {
 		return nil, err
 	}
-	defer ref.Release()
-	target := h.target + "." + method
-	v, err := h.h.session.get(ctx, target, ref.h)
+	defer result.release()
+	v, err := result.session.get(ctx, target, result)
 	if call, ok := errors.AsType[*CallError](err); ok && call.Sent == SentNo {
 		// The get was not sent, but the method was.
 		return nil, &CallError{Target: target, Sent: SentMaybe, Err: call.Err}

@@ -19,10 +19,12 @@ const (
 	// MaxInFlight is how many requests of one session may wait for an answer, gets that were given up included: the server
 	// answers these too, once the value is there. A quarter of them may wait for one actor.
 	MaxInFlight = 10_000
-	// MaxInFlightBytes is how many bytes of arguments and values may wait for an answer in one session.
+	// MaxInFlightBytes is how many bytes of arguments and values may wait for an answer in one session. A single larger
+	// request may go when nothing else waits.
 	MaxInFlightBytes = 1 << 30
-	// MaxObjectSize is the largest pickled value that a session sends or takes, in bytes.
-	MaxObjectSize = 1 << 30
+	// MaxObjectSize is the largest pickled value that a session sends or takes, in bytes. This process holds a value twice
+	// while it is put; the server's two processes hold it up to four times, outside the object store.
+	MaxObjectSize = 8 << 30
 )
 
 // Config says which cluster a Session belongs to. The zero value is not usable: Address and Namespace are required.

@@ -101,7 +101,8 @@ func (s *Session) stream(resuming bool, deadline time.Time) (heard bool, err err
 		}
 		return err
 	}
-	stream, err := s.data.Datapath(metadata.AppendToOutgoingContext(ctx, "client_id", s.id, "reconnecting", value), grpc.WaitForReady(true))
+	stream, err := s.data.Datapath(metadata.AppendToOutgoingContext(ctx, "client_id", s.id, "reconnecting", value),
+		grpc.WaitForReady(true), grpc.ForceCodecV2(dataCodec{}))
 	if err != nil {
 		return false, fail(err)
 	}
@@ -124,9 +125,9 @@ func (s *Session) stream(resuming bool, deadline time.Time) (heard bool, err err
 		cancel(nil)
 		<-sender
 	}()
+	var in incoming
 	for {
-		resp, err := stream.Recv()
-		if err != nil {
+		if err := stream.RecvMsg(&in); err != nil {
 			return alive.Load(), fail(err)
 		}
 		if alive.CompareAndSwap(false, true) && resuming {
@@ -134,7 +135,7 @@ func (s *Session) stream(resuming bool, deadline time.Time) (heard bool, err err
 			s.turn()
 			s.cfg.Logger.Info("session resumed", "session", s.id, "resent", len(again))
 		}
-		s.receive(resp)
+		s.receive(in.resp)
 	}
 }
 
@@ -153,10 +154,9 @@ func (s *Session) resume(resuming bool) []*request {
 	// it never noticed, and a stream may be idle for hours.
 	if s.isAccepted() && s.probing.CompareAndSwap(false, true) {
 		probe := &request{
-			target: "resume", internal: true,
+			target: "resume", internal: true, probe: true,
 			msg: &raypb.DataRequest{Type: &raypb.DataRequest_ConnectionInfo{ConnectionInfo: &raypb.ConnectionInfoRequest{}}},
 		}
-		probe.absorb = func(*raypb.DataResponse) { s.probing.Store(false) }
 		// Refused only while closing, when the last request is the probe.
 		if s.out.add(probe) != nil {
 			s.probing.Store(false)
@@ -171,6 +171,7 @@ func (s *Session) resume(resuming bool) []*request {
 func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.DataResponse], again []*request, progress func()) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var out outgoing
 	for {
 		var next *request
 		if len(again) > 0 {
@@ -184,7 +185,7 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 			case ack != 0:
 				// Acknowledgements have id 0, and no answer.
 				msg := &raypb.DataRequest{Type: &raypb.DataRequest_Acknowledge{Acknowledge: &raypb.AcknowledgeRequest{ReqId: ack}}}
-				if stream.Send(msg) != nil {
+				if stream.SendMsg(&outgoing{req: msg}) != nil {
 					return nil // the receiver learns why
 				}
 				continue
@@ -208,20 +209,23 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 		if next.last {
 			s.left.Store(true)
 		}
-		first := true
 		sent, total := 0, len(next.msg.GetPut().GetData())+len(next.msg.GetTask().GetData())
-		for msg := range messages(next.msg, next.from()) {
-			size := len(msg.GetPut().GetData()) + len(msg.GetTask().GetData())
+		n := parts(next.msg)
+		for i := range n {
+			out.req, out.chunk = next.msg, i
+			if next.object != nil {
+				out.chunk = next.from()
+			}
+			size := min(chunkSize, total-sent)
 			sent += size
 			s.bytesSent.Add(int64(size))
 			next.reportSent(sent, total) // first, so that nothing is told once the answer is there
-			if stream.Send(msg) != nil {
+			if stream.SendMsg(&out) != nil {
 				return nil
 			}
-			if !first {
+			if i > 0 {
 				s.moved.Add(1) // there was room for it, so that those before it got on
 			}
-			first = false
 			progress()
 		}
 		if next.last {
@@ -245,8 +249,8 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 		return
 	}
 	s.answers.Add(1)
-	if r.err == nil && r.absorb != nil {
-		r.absorb(resp)
+	if r.err == nil {
+		s.absorb(r, resp)
 	}
 	if r.err != nil {
 		r.err = &CallError{Target: r.target, Sent: SentMaybe, Err: r.err}
@@ -267,6 +271,32 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 	}
 	if r.fetches != nil {
 		s.dropValue(r)
+	}
+}
+
+// absorb takes what an answer hands over to this session into its books, whether or not anybody still waits.
+func (s *Session) absorb(r *request, resp *raypb.DataResponse) {
+	switch x := resp.GetType().(type) {
+	case *raypb.DataResponse_Put:
+		if x.Put.GetValid() {
+			r.handles = append(r.single[:0], s.refs.hold(kindObject, x.Put.GetId(), ""))
+		}
+	case *raypb.DataResponse_TaskTicket:
+		if !x.TaskTicket.GetValid() {
+			return
+		}
+		kind := kindObject
+		if r.producesActor {
+			kind = kindActor
+		}
+		r.handles = r.single[:0]
+		for _, id := range x.TaskTicket.GetReturnIds() {
+			r.handles = append(r.handles, s.refs.hold(kind, id, r.actor))
+		}
+	case *raypb.DataResponse_ConnectionInfo:
+		if r.probe {
+			s.probing.Store(false)
+		}
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"time"
 
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
@@ -25,10 +28,30 @@ func (a *Assembler) Bytes() []byte                          { return a.a.bytes()
 // Messages returns the messages of a request.
 func Messages(req *raypb.DataRequest, from int32) []*raypb.DataRequest {
 	var all []*raypb.DataRequest
-	for m := range messages(req, from) {
+	for i := range parts(req) {
+		if req.GetGet() != nil {
+			i = from
+		}
+		data, err := dataCodec{}.Marshal(&outgoing{req: req, chunk: i})
+		if err != nil {
+			panic(err)
+		}
+		m := &raypb.DataRequest{}
+		if err := proto.Unmarshal(data.Materialize(), m); err != nil {
+			panic(err)
+		}
+		data.Free()
 		all = append(all, m)
 	}
 	return all
+}
+
+// Receiver reads messages of the server, one after the other.
+type Receiver struct{ in incoming }
+
+func (r *Receiver) Receive(data mem.BufferSlice) (*raypb.DataResponse, error) {
+	err := dataCodec{}.Unmarshal(data, &r.in)
+	return r.in.resp, err
 }
 
 const ChunkSize = chunkSize
@@ -124,7 +147,7 @@ func StubSource(name string, methods []string, groups ...ConcurrencyGroup) (stri
 func Stale() (queued, sent, again bool) {
 	s := &Session{out: newOutbox(10, 10), done: make(chan struct{})}
 	s.refs = newReferences(s)
-	h := s.refs.hold(kindObject, []byte("x"))
+	h := s.refs.hold(kindObject, []byte("x"), "")
 	get := func() int32 {
 		r := &request{object: &assembler{}, msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{}}}}
 		if s.out.add(r) != nil {
@@ -225,7 +248,7 @@ func ReleaseAgain(times int) (requests, ids int) {
 	s := &Session{out: newOutbox(10, 10), done: make(chan struct{})}
 	s.refs = newReferences(s)
 	for range times {
-		s.refs.hold(kindActor, []byte("x")).release()
+		s.refs.hold(kindActor, []byte("x"), "").release()
 		s.refs.flush(time.Now().Add(time.Hour))
 		_, release, err := s.out.take()
 		if err != nil {

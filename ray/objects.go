@@ -54,20 +54,19 @@ func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
 
 // put stores a pickle. What the server cannot read or import is a clean error here, as it is not in a task.
 func (s *Session) put(ctx context.Context, target string, data []byte, uses []*tracked) (*handle, error) {
-	r := &request{
-		target: target, size: int64(len(data)), uses: uses, progress: progressOf(ctx),
-		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Put{Put: &raypb.PutRequest{Data: data}}},
-	}
-	r.absorb = func(resp *raypb.DataResponse) {
-		if put := resp.GetPut(); put.GetValid() {
-			r.handles = []*handle{s.refs.hold(kindObject, put.GetId())}
-		}
-	}
-	if err := s.roundTrip(ctx, r); err != nil {
+	r := &struct {
+		request
+		msg  raypb.DataRequest
+		kind raypb.DataRequest_Put
+		body raypb.PutRequest
+	}{request: request{target: target, size: int64(len(data)), uses: uses, progress: progressOf(ctx)}}
+	r.body.Data = data
+	r.kind.Put, r.msg.Type, r.request.msg = &r.body, &r.kind, &r.msg
+	if err := s.roundTrip(ctx, &r.request); err != nil {
 		return nil, err
 	}
-	if !r.answer.GetPut().GetValid() {
-		return nil, refusalOf(target, r.answer.GetPut().GetError())
+	if r.refused {
+		return nil, refusalOf(target, r.refusal)
 	}
 	return r.handles[0], nil
 }
@@ -101,10 +100,10 @@ func (s *Session) get(ctx context.Context, target string, h *handle) (any, error
 // value fetches and decodes. It asks again when the pieces of the value did not fit together, and when a ref in it may
 // have died on the way; see references.adopt. started is the get that the caller started already, or nil.
 func (s *Session) value(ctx context.Context, target string, t *tracked, started *request) (any, error) {
-	return s.valueAs(ctx, target, t, started, s.toGo)
+	return s.valueAs(ctx, target, t, started, nil)
 }
 
-// valueAs is value with another way to convert what was decoded; size is that of the pickle.
+// valueAs is value with another way to convert what was decoded, if not nil; size is that of the pickle.
 func (s *Session) valueAs(ctx context.Context, target string, t *tracked, started *request, convert func(v any, size int) (any, error)) (v any, err error) {
 	if s.cfg.Tracer == nil {
 		return s.fetchValue(ctx, target, t, started, convert)
@@ -133,8 +132,8 @@ func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, sta
 		if err != nil {
 			return nil, err
 		}
-		if get := r.answer.GetGet(); !get.GetValid() {
-			return nil, refusalOf(target, get.GetError())
+		if r.refused {
+			return nil, refusalOf(target, r.refusal)
 		}
 		data := r.data
 		if r.shared {
@@ -152,7 +151,12 @@ func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, sta
 			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: a ref in the value was released while it was fetched", ErrReleased)}
 		}
 		if err = ownCancellation(target, exceptionOf(target, v), t.id); err == nil {
-			if v, err = convert(v, len(data)); err != nil {
+			if convert == nil {
+				v, err = s.toGo(v, len(data))
+			} else {
+				v, err = convert(v, len(data))
+			}
+			if err != nil {
 				err = &CallError{Target: target, Sent: SentYes, Err: err}
 			}
 		}
@@ -227,10 +231,19 @@ func (t *references) fetchOf(ref *tracked, progress func(Progress)) (*request, e
 		t.session.out.join(r)
 		return r, nil
 	}
-	r := &request{
-		target: "get", object: &assembler{}, fetches: ref, uses: []*tracked{ref}, progress: progress, actor: ref.actor,
-		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Get{Get: &raypb.GetRequest{Ids: [][]byte{[]byte(ref.id)}, Asynchronous: true}}},
-	}
+	get := &struct {
+		request
+		msg    raypb.DataRequest
+		kind   raypb.DataRequest_Get
+		body   raypb.GetRequest
+		object assembler
+		ids    [1][]byte
+		uses   [1]*tracked
+	}{ids: [1][]byte{ref.raw}, uses: [1]*tracked{ref}}
+	get.body.Ids, get.body.Asynchronous = get.ids[:], true
+	get.kind.Get, get.msg.Type = &get.body, &get.kind
+	r := &get.request
+	r.target, r.msg, r.object, r.fetches, r.uses, r.progress, r.actor = "get", &get.msg, &get.object, ref, get.uses[:], progress, ref.actor
 	if err := t.session.out.add(r); err != nil {
 		return nil, err
 	}
@@ -254,7 +267,7 @@ func (t *references) stopFetching(r *request) requestState {
 
 // dropValue gives up the refs in a value that nobody waits for: the server noted them for this session when it sent them.
 func (s *Session) dropValue(r *request) {
-	if r.err != nil || !r.answer.GetGet().GetValid() || !bytes.Contains(r.data, []byte(stubClass.Name)) {
+	if r.err != nil || r.refused || !bytes.Contains(r.data, stubName) {
 		return
 	}
 	_, stubs, err := load(r.data)

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,7 @@ func testValuesWithoutFormAreRefused(t *testing.T, s *ray.Session) {
 		"key":          map[string]any{"\xff": 1},
 		"deep key":     []any{map[string]string{"a": "\xff"}},
 		"loop":         loop,
-		"too large":    make([]byte, ray.MaxObjectSize+1),
+		"too large":    slices.Repeat([]any{make([]byte, 1<<20)}, ray.MaxObjectSize>>20+1),
 	} {
 		for what, err := range map[string]error{"put": second(s.Put(ctx, v)), "argument": second(s.Submit(ctx, function("echo"), "fine", v))} {
 			if !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo {

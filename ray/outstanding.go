@@ -1,7 +1,6 @@
 package ray
 
 import (
-	"container/list"
 	"errors"
 	"fmt"
 	"math"
@@ -59,26 +58,62 @@ type request struct {
 	shared bool
 	// progress, when not nil, hears how far the transfer is.
 	progress func(Progress)
-	// releases are the ids that a release names.
-	releases [][]byte
+	// releases are what a release names.
+	releases []*tracked
 	// producesActor: the answer names an actor, which may be one that this session holds already.
 	producesActor bool
-	// absorb takes what the answer hands over to this session (refs, actors) into its books. The receiver runs it
-	// exactly once if an answer comes, whether or not anybody still waits.
-	absorb func(*raypb.DataResponse)
-	// handles are what absorb took in; they are released if nobody waits.
+	// probe is what a resumed stream begins with.
+	probe bool
+	// handles are what the answer handed over to this session; they are released if nobody waits. single is the room for one.
 	handles []*handle
+	single  [1]*handle
 
 	done chan struct{} // closed when answer and err are final
-	// answer, data (the object of a get) and err are written before done is closed.
-	answer *raypb.DataResponse
-	data   []byte
-	err    error
+	// What follows is written before done is closed. Of a get, a put or a task there are data (the object of a get) and
+	// handles, or, if the server refused it, the exception that it gave for that; of all else there is the answer.
+	answer  *raypb.DataResponse
+	data    []byte
+	refused bool
+	refusal []byte
+	err     error
 
 	// The rest is guarded by outbox.mu.
 	state   requestState
 	waiters int
-	place   *list.Element // in outbox.queue, while queued
+	// next and before are the neighbours in outbox.queue, while queued.
+	next, before *request
+}
+
+// requestQueue is a list of requests, linked through them.
+type requestQueue struct {
+	front, back *request
+	n           int
+}
+
+func (q *requestQueue) push(r *request) {
+	r.before = q.back
+	if q.back == nil {
+		q.front = r
+	} else {
+		q.back.next = r
+	}
+	q.back = r
+	q.n++
+}
+
+func (q *requestQueue) remove(r *request) {
+	if r.before == nil {
+		q.front = r.next
+	} else {
+		r.before.next = r.next
+	}
+	if r.next == nil {
+		q.back = r.before
+	} else {
+		r.next.before = r.before
+	}
+	r.next, r.before = nil, nil
+	q.n--
 }
 
 // cached reports whether the server remembers the answer until it is acknowledged. Only these requests are answered in
@@ -104,14 +139,16 @@ type outbox struct {
 	mu sync.Mutex // guards all below, and the guarded part of requests
 	// refused is why nothing more is accepted; nil while open.
 	refused error
-	queue   *list.List // of *request
+	queue   requestQueue
 	sent    map[int32]*request
 	// unanswered are the sent requests whose answers the server caches, in ascending order. Those that were answered are
 	// dropped once they are in front.
 	unanswered []*request
-	lastID     int32
-	bytes      int64
-	actors     map[string]int // requests here, by request.actor
+	// room is the memory of unanswered from its beginning.
+	room   []*request
+	lastID int32
+	bytes  int64
+	actors map[string]int // requests here, by request.actor
 	// inUse counts what Close waits for: requests with a waiter, and unary calls.
 	inUse int
 	idle  chan struct{} // non-nil once Close waits; closed when inUse reaches 0
@@ -124,7 +161,7 @@ type outbox struct {
 func newOutbox(maxRequests int, maxBytes int64) *outbox {
 	return &outbox{
 		maxRequests: maxRequests, maxBytes: maxBytes,
-		wake: make(chan struct{}, 1), queue: list.New(), sent: map[int32]*request{}, actors: map[string]int{},
+		wake: make(chan struct{}, 1), sent: map[int32]*request{}, actors: map[string]int{},
 	}
 }
 
@@ -147,7 +184,7 @@ func (o *outbox) add(r *request) error {
 		if r.ping {
 			limit += pingReserve
 		}
-		if n := o.queue.Len() + len(o.sent); n >= limit {
+		if n := o.queue.n + len(o.sent); n >= limit {
 			return fmt.Errorf("%w: %d requests wait for an answer; wait for some of them first", ErrOverloaded, n)
 		}
 		if n := o.actors[r.actor]; n >= max(o.maxRequests/actorShare, 1) {
@@ -163,7 +200,7 @@ func (o *outbox) add(r *request) error {
 	o.count(r, 1)
 	r.done = make(chan struct{})
 	r.state = stateQueued
-	r.place = o.queue.PushBack(r)
+	o.queue.push(r)
 	o.signal()
 	return nil
 }
@@ -228,8 +265,7 @@ func (o *outbox) withdraw(r *request) requestState {
 
 // unqueue is called with mu held.
 func (o *outbox) unqueue(r *request) {
-	o.queue.Remove(r.place)
-	r.place = nil
+	o.queue.remove(r)
 	o.count(r, -1)
 }
 
@@ -254,22 +290,22 @@ func (o *outbox) take() (ack int32, r *request, err error) {
 		o.acked = ack
 		return ack, nil, nil
 	}
-	front := o.queue.Front()
-	if front == nil {
+	r = o.queue.front
+	if r == nil {
 		return 0, nil, nil
 	}
 	if o.lastID == math.MaxInt32 {
 		return 0, nil, errExhausted
 	}
-	r = front.Value.(*request)
-	o.queue.Remove(front)
-	r.place = nil
+	o.queue.remove(r)
 	o.lastID++
 	r.msg.ReqId = o.lastID
 	r.state = stateSent
 	o.sent[r.msg.ReqId] = r
 	if r.cached() {
-		o.unanswered = append(o.unanswered, r)
+		if o.unanswered = append(o.unanswered, r); len(o.unanswered) == 1 {
+			o.room = o.unanswered
+		}
 	}
 	return 0, r, nil
 }
@@ -315,13 +351,25 @@ func (o *outbox) accept(resp *raypb.DataResponse) *request {
 		}
 		r.err = err
 	}
-	r.answer = resp
+	switch x := resp.GetType().(type) {
+	case *raypb.DataResponse_Get:
+		r.refused, r.refusal = !x.Get.GetValid(), x.Get.GetError()
+	case *raypb.DataResponse_Put:
+		r.refused, r.refusal = !x.Put.GetValid(), x.Put.GetError()
+	case *raypb.DataResponse_TaskTicket:
+		r.refused, r.refusal = !x.TaskTicket.GetValid(), x.TaskTicket.GetError()
+	default:
+		r.answer = resp
+	}
 	r.state = stateAnswered
 	o.count(r, -1)
 	delete(o.sent, r.msg.ReqId)
 	for len(o.unanswered) > 0 && o.unanswered[0].state != stateSent {
 		o.unanswered[0] = nil
 		o.unanswered = o.unanswered[1:]
+	}
+	if len(o.unanswered) == 0 {
+		o.unanswered = o.room[:0]
 	}
 	if o.answers++; o.answers >= acknowledgeEvery {
 		// An acknowledgement makes the server forget every answer up to that id, and refuse the ids for ever: it must stay
@@ -379,13 +427,13 @@ func (o *outbox) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refused = err
-	for e := o.queue.Front(); e != nil; e = e.Next() {
-		o.failOne(e.Value.(*request), SentNo, err)
+	for r := o.queue.front; r != nil; r = r.next {
+		o.failOne(r, SentNo, err)
 	}
 	for _, r := range o.sent {
 		o.failOne(r, SentMaybe, err)
 	}
-	o.queue.Init()
+	o.queue = requestQueue{}
 	clear(o.sent)
 	clear(o.actors)
 	o.unanswered = nil
@@ -419,7 +467,7 @@ func (o *outbox) drained() <-chan struct{} {
 func (o *outbox) counts() (queued, sent, inUse int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.queue.Len(), len(o.sent), o.inUse
+	return o.queue.n, len(o.sent), o.inUse
 }
 
 // answers reports whether resp is of the kind that answers req.

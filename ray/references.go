@@ -36,6 +36,7 @@ const (
 type tracked struct {
 	kind refKind
 	id   string
+	raw  []byte // id, as it travels
 
 	// The rest is guarded by references.mu.
 	actor   string   // the id of the actor whose method has this result, where that is known
@@ -144,30 +145,32 @@ func (t *references) unuse(used []*tracked) {
 	}
 }
 
-// hold returns a new handle for an id that the server just handed over.
-func (t *references) hold(kind refKind, id []byte) *handle {
+// hold returns a new handle for an id that the server just handed over, and keeps id. actor is the one whose method has
+// this as its result, or empty.
+func (t *references) hold(kind refKind, id []byte, actor string) *handle {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.holdLocked(kind, string(id))
-}
-
-// holdResult is hold for the result of an actor's method.
-func (t *references) holdResult(id []byte, actor string) *handle {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.holdLocked(kindObject, string(id))
-	h.t.actor = actor
+	h := t.holdLocked(kind, id)
+	if actor != "" {
+		h.t.actor = actor
+	}
 	return h
 }
 
-func (t *references) holdLocked(kind refKind, id string) *handle {
-	ref := t.live[id]
-	if ref == nil {
-		ref = &tracked{kind: kind, id: id}
-		t.live[id] = ref
+func (t *references) holdLocked(kind refKind, id []byte) *handle {
+	if ref := t.live[string(id)]; ref != nil {
+		ref.handles++
+		return &handle{session: t.session, t: ref}
 	}
-	ref.handles++
-	return &handle{session: t.session, t: ref}
+	first := &struct {
+		tracked
+		handle
+	}{}
+	ref := &first.tracked
+	ref.kind, ref.id, ref.raw, ref.handles = kind, string(id), id, 1
+	t.live[ref.id] = ref
+	first.session, first.t = t.session, ref
+	return &first.handle
 }
 
 // drop ends the hold of a handle that was marked as released.
@@ -208,7 +211,7 @@ func (t *references) adopt(stubs []*stub, fetched int32) bool {
 		}
 	}
 	for _, s := range stubs {
-		s.handle = t.holdLocked(s.kind, s.id)
+		s.handle = t.holdLocked(s.kind, []byte(s.id))
 	}
 	return true
 }
@@ -229,6 +232,7 @@ func (t *references) flush(now time.Time) time.Time {
 		return due
 	}
 	var ids [][]byte
+	var releases []*tracked
 	var later []*tracked
 	for _, ref := range t.waiting {
 		switch {
@@ -242,7 +246,8 @@ func (t *references) flush(now time.Time) time.Time {
 			delete(t.live, ref.id)
 			t.forget(ref)
 			t.released[ref.id] = math.MaxInt32
-			ids = append(ids, []byte(ref.id))
+			ids = append(ids, ref.raw)
+			releases = append(releases, ref)
 		}
 	}
 	t.waiting, t.since = later, now
@@ -251,7 +256,7 @@ func (t *references) flush(now time.Time) time.Time {
 	}
 	// Refused only when the session ends, and with it everything that the server holds for it.
 	t.releasing = t.session.out.add(&request{
-		target: "release", internal: true, releases: ids,
+		target: "release", internal: true, releases: releases,
 		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Release{Release: &raypb.ReleaseRequest{Ids: ids}}},
 	}) == nil
 	return time.Time{}
@@ -264,8 +269,8 @@ func (t *references) taken(r *request) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, id := range r.releases {
-		t.released[string(id)] = r.msg.ReqId
+	for _, ref := range r.releases {
+		t.released[ref.id] = r.msg.ReqId
 	}
 	t.order = append(t.order, r)
 	for max(len(t.released), len(t.order)) > rememberReleased && len(t.order) > 1 {
@@ -273,9 +278,9 @@ func (t *references) taken(r *request) {
 		t.order[0] = nil
 		t.order = t.order[1:]
 		t.forgotten = oldest.msg.ReqId
-		for _, id := range oldest.releases {
-			if t.released[string(id)] == oldest.msg.ReqId {
-				delete(t.released, string(id))
+		for _, ref := range oldest.releases {
+			if t.released[ref.id] == oldest.msg.ReqId {
+				delete(t.released, ref.id)
 			}
 		}
 	}
@@ -323,7 +328,7 @@ func (t *references) fetched(r *request) {
 
 // keep leaves the value of a get to the next caller who asks for it, unless that would be too much.
 func (t *references) keep(r *request) {
-	if r.err != nil || len(r.data) == 0 || bytes.Contains(r.data, []byte(stubClass.Name)) {
+	if r.err != nil || len(r.data) == 0 || bytes.Contains(r.data, stubName) {
 		// The server holds the refs in a value for us once it has sent it: dropValue sees to them, keep would not.
 		return
 	}

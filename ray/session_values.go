@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,10 @@ import (
 )
 
 // stubClass is how refs and handles travel inside pickles: as persistent ids of this class.
-var stubClass = pickle.Global{Module: "ray.util.client.client_pickler", Name: "PickleStub"}
+var (
+	stubClass = pickle.Global{Module: "ray.util.client.client_pickler", Name: "PickleStub"}
+	stubName  = []byte(stubClass.Name)
+)
 
 // encode pickles a value and reports the refs in it, which are then in use.
 func (s *Session) encode(v any) ([]byte, []*tracked, error) {
@@ -27,6 +31,9 @@ type Kwargs map[string]any
 // encodeArgs is encode for arguments, in the form of a task. What the server cannot read is refused here: there
 // it would end the session.
 func (s *Session) encodeArgs(ctx context.Context, args []any) ([]byte, []*tracked, error) {
+	if data, ok := pickle.MarshalPlainCall(args); ok {
+		return data, nil, nil
+	}
 	data, uses, numpy, err := s.pickle(func(e *pyvalue.Encoder) (any, error) {
 		args, kwargs, err := encodeKwargs(e, args)
 		if err != nil {
@@ -172,6 +179,10 @@ func readStub(id any) (*stub, error) {
 
 // load reads a pickle of the server. The refs in it are not held yet.
 func load(data []byte) (v any, stubs []*stub, err error) {
+	if len(data) < 4<<10 && !bytes.Contains(data, stubName) {
+		v, err = pickle.Unmarshal(data, pickle.Options{Persistent: noStub})
+		return v, nil, err
+	}
 	v, err = pickle.Unmarshal(data, pickle.Options{Persistent: func(id any) (any, error) {
 		st, err := readStub(id)
 		if err == nil {
@@ -182,8 +193,19 @@ func load(data []byte) (v any, stubs []*stub, err error) {
 	return v, stubs, err
 }
 
+// noStub is the hook for pickles without the name of the class of stubs, which most are.
+func noStub(id any) (any, error) { return readStub(id) }
+
 // toGo converts a decoded value whose refs are held; size is that of the pickle.
 func (s *Session) toGo(v any, size int) (any, error) {
+	switch x := v.(type) {
+	case nil, bool, int64, float64, string:
+		return v, nil
+	case []byte:
+		if len(x) != 1 { // as pyvalue.Decoder has it
+			return v, nil
+		}
+	}
 	d := pyvalue.NewDecoder(size)
 	d.Ref = func(v any) (any, bool) {
 		x, ok := v.(*stub)

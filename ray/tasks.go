@@ -66,11 +66,15 @@ func (f Function) check() error {
 // as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value, and Kwargs in the last place
 // are keyword arguments. A function that the cluster cannot import is a *TaskError.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
-	refs, err := s.submitTask(ctx, fn, nil, args)
+	handles, err := s.submitTask(ctx, fn, nil, args)
 	if err != nil {
 		return nil, err
 	}
-	return oneRef(fn.String(), refs)
+	result, err := oneResult(fn.String(), handles)
+	if err != nil {
+		return nil, err
+	}
+	return s.objectRef(result), nil
 }
 
 // SubmitWith is Submit with options, which may ask for any number of results.
@@ -79,30 +83,62 @@ func (s *Session) SubmitWith(ctx context.Context, fn Function, opts TaskOptions,
 	if err != nil {
 		return nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
 	}
-	return s.submitTask(ctx, fn, options, args)
+	return s.refsOf(s.submitTask(ctx, fn, options, args))
 }
 
-func (s *Session) submitTask(ctx context.Context, fn Function, options []byte, args []any) ([]*ObjectRef, error) {
+func (s *Session) submitTask(ctx context.Context, fn Function, options []byte, args []any) ([]*handle, error) {
 	code, err := s.imported(ctx, fn)
 	if err != nil {
 		return nil, err
 	}
-	task := &raypb.ClientTask{Type: raypb.ClientTask_FUNCTION, Name: fn.Name, PayloadId: []byte(code.t.id)}
-	return s.submit(ctx, fn.String(), task, options, nil, args)
+	task := newTask(raypb.ClientTask_FUNCTION, fn.Name, code.t.raw)
+	return s.submit(ctx, fn.String(), task, options, args)
 }
 
-// submit sends a task and returns the refs of its results. uses are in use already.
-func (s *Session) submit(ctx context.Context, target string, task *raypb.ClientTask, options []byte, uses []*tracked, args []any) ([]*ObjectRef, error) {
+// taskRequest is a request that sends a task, in one piece of memory.
+type taskRequest struct {
+	request
+	msg  raypb.DataRequest
+	kind raypb.DataRequest_Task
+	task raypb.ClientTask
+	used [2]*tracked // the room of request.uses
+}
+
+// newTask makes a task. payload is the id of the function, the class or the actor, or nil.
+func newTask(kind raypb.ClientTask_RemoteExecType, name string, payload []byte) *taskRequest {
+	t := &taskRequest{}
+	t.kind.Task, t.msg.Type, t.request.msg = &t.task, &t.kind, &t.msg
+	t.task.Type, t.task.Name, t.task.PayloadId = kind, name, payload
+	t.producesActor = kind == raypb.ClientTask_ACTOR || kind == raypb.ClientTask_NAMED_ACTOR
+	t.uses = t.used[:0]
+	return t
+}
+
+// submit sends a task and returns its results. What the task uses is in use already.
+func (s *Session) submit(ctx context.Context, target string, task *taskRequest, options []byte, args []any) ([]*handle, error) {
+	if err := s.prepareTask(ctx, target, task, options, args); err != nil {
+		return nil, err
+	}
+	return s.schedule(ctx, task)
+}
+
+// prepareTask gives a task its arguments and options. It ends the uses if it fails.
+func (s *Session) prepareTask(ctx context.Context, target string, task *taskRequest, options []byte, args []any) error {
 	data, more, err := s.encodeArgs(ctx, args)
 	if err != nil {
-		s.refs.unuse(uses)
-		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+		s.refs.unuse(task.uses)
+		return &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	task.Data = data
+	task.target, task.task.Data = target, data
+	task.uses = append(task.uses, more...)
 	if options != nil {
-		task.Options = &raypb.TaskOptions{PickledOptions: options}
+		task.task.Options = &raypb.TaskOptions{PickledOptions: options}
 	}
-	handles, err := s.schedule(ctx, target, task, kindObject, append(uses, more...))
+	return nil
+}
+
+// refsOf makes the refs of results.
+func (s *Session) refsOf(handles []*handle, err error) ([]*ObjectRef, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -113,15 +149,15 @@ func (s *Session) submit(ctx context.Context, target string, task *raypb.ClientT
 	return refs, nil
 }
 
-// oneRef is for calls without options, which have one result.
-func oneRef(target string, refs []*ObjectRef) (*ObjectRef, error) {
-	if len(refs) == 1 {
-		return refs[0], nil
+// oneResult is for calls without options, which have one result.
+func oneResult(target string, results []*handle) (*handle, error) {
+	if len(results) == 1 {
+		return results[0], nil
 	}
-	for _, ref := range refs {
-		ref.Release()
+	for _, h := range results {
+		h.release()
 	}
-	return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %d results; use SubmitWith", ErrUnsupportedValue, len(refs))}
+	return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %d results; use SubmitWith", ErrUnsupportedValue, len(results))}
 }
 
 // Cancel asks Ray to cancel the task whose result ref is: before it starts it never will; while it runs it is interrupted
@@ -204,34 +240,16 @@ func (s *Session) dynamicRefs(v any, _ int) (any, error) {
 	return refs, nil
 }
 
-// schedule sends a task and returns what it produced: refs of results, or an actor.
-func (s *Session) schedule(ctx context.Context, target string, task *raypb.ClientTask, kind refKind, uses []*tracked) ([]*handle, error) {
-	task.ClientId = s.id
-	r := &request{
-		target: target, size: int64(len(task.Data)), uses: uses, producesActor: kind == kindActor, progress: progressOf(ctx),
-		msg: &raypb.DataRequest{Type: &raypb.DataRequest_Task{Task: task}},
-	}
-	if task.GetType() == raypb.ClientTask_METHOD {
-		r.actor = string(task.GetPayloadId())
-	}
-	r.absorb = func(resp *raypb.DataResponse) {
-		if ticket := resp.GetTaskTicket(); ticket.GetValid() {
-			for _, id := range ticket.GetReturnIds() {
-				if r.actor != "" {
-					r.handles = append(r.handles, s.refs.holdResult(id, r.actor))
-				} else {
-					r.handles = append(r.handles, s.refs.hold(kind, id))
-				}
-			}
-		}
-	}
-	if err := s.roundTrip(ctx, r); err != nil {
+// schedule sends a task and returns what it produced: results, or an actor.
+func (s *Session) schedule(ctx context.Context, t *taskRequest) ([]*handle, error) {
+	t.task.ClientId, t.size, t.progress = s.id, int64(len(t.task.Data)), progressOf(ctx)
+	if err := s.roundTrip(ctx, &t.request); err != nil {
 		return nil, err
 	}
-	if ticket := r.answer.GetTaskTicket(); !ticket.GetValid() {
-		return nil, refusalOf(target, ticket.GetError())
+	if t.refused {
+		return nil, refusalOf(t.target, t.refusal)
 	}
-	return r.handles, nil
+	return t.handles, nil
 }
 
 // importedThings are the functions and classes that the session put into the cluster, by what was put. They stay until

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"sync"
 )
 
 // Options tunes Unmarshal. The zero value works.
@@ -35,13 +36,19 @@ type Options struct {
 // What Python would do only for its effect (functions whose result is popped, such as the state setters of cloudpickle)
 // is dropped. All errors are a *DecodeError.
 func Unmarshal(data []byte, opts Options) (any, error) {
-	d := decoder{
+	d := decoders.Get().(*decoder)
+	defer func() {
+		*d = decoder{}
+		decoders.Put(d)
+	}()
+	*d = decoder{
 		data:       data,
 		persistent: opts.Persistent,
 		buffers:    opts.Buffers,
 		maxDepth:   opts.MaxDepth,
 		maxItems:   opts.MaxItems,
 	}
+	d.stack, d.memo.dense = d.room[:0:4], d.room[4:4]
 	if d.maxDepth <= 0 {
 		d.maxDepth = defaultMaxDepth
 	}
@@ -60,6 +67,9 @@ func Unmarshal(data []byte, opts Options) (any, error) {
 	}
 	return v, nil
 }
+
+// decoders are kept for later pickles. Nothing that a pickle brought stays in them.
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 // decoder is the pickle machine: it runs opcodes over a stack. It does not recurse.
 type decoder struct {
@@ -82,6 +92,9 @@ type decoder struct {
 	buffers    [][]byte // not yet asked for
 	maxDepth   int
 	maxItems   int
+
+	// room is where stack and memo begin: small pickles need no more.
+	room [8]any
 }
 
 func (d *decoder) run() (any, error) {

@@ -37,6 +37,58 @@ func Marshal(v any) ([]byte, error) {
 	return e.buf, nil
 }
 
+// plainCallMax is up to which size of their text and bytes MarshalPlainCall takes arguments.
+const plainCallMax = 64 << 10
+
+// MarshalPlainCall is Marshal of (args, {}), args as a tuple, for arguments that are all nil, bool, numbers of Go's own
+// types, UTF-8 text or bytes, of at most 64 KiB together: the common case, in one piece of memory. It reports false for
+// any others.
+func MarshalPlainCall(args []any) ([]byte, bool) {
+	size := 16 + 16*len(args)
+	for _, arg := range args {
+		switch x := arg.(type) {
+		case nil, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+		case string:
+			size += len(x)
+		case []byte:
+			size += len(x)
+		default:
+			return nil, false
+		}
+		if size > plainCallMax {
+			return nil, false
+		}
+	}
+	e := encoder{buf: make([]byte, 0, size)}
+	e.buf = append(e.buf, byte(opProto), highestProtocol)
+	if len(args) > 3 {
+		e.op(opMark)
+	}
+	for _, arg := range args {
+		if e.value(arg, 0) != nil {
+			return nil, false // text that is not UTF-8
+		}
+	}
+	e.op(tupleOf(len(args)))
+	e.buf = append(e.buf, byte(opEmptyDict), byte(opTuple2), byte(opStop))
+	return e.buf, true
+}
+
+// tupleOf is the opcode that makes a tuple of n values.
+func tupleOf(n int) opcode {
+	switch n {
+	case 0:
+		return opEmptyTuple
+	case 1:
+		return opTuple1
+	case 2:
+		return opTuple2
+	case 3:
+		return opTuple3
+	}
+	return opTuple
+}
+
 // clip shortens the path of a value that is nested without end.
 func clip(path string) string {
 	const head, tail = 120, 40
@@ -406,16 +458,7 @@ func (e *encoder) tuple(t Tuple, depth int) error {
 	if err := e.parts(t, "", depth); err != nil {
 		return err
 	}
-	switch len(t) {
-	case 1:
-		e.op(opTuple1)
-	case 2:
-		e.op(opTuple2)
-	case 3:
-		e.op(opTuple3)
-	default:
-		e.op(opTuple)
-	}
+	e.op(tupleOf(len(t)))
 	return nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +73,29 @@ func TestMarshalRefuses(t *testing.T) {
 				t.Errorf("%q does not say %q", err, c.says)
 			}
 		})
+	}
+}
+
+func TestPlainCallsAreMarshalledAsAllElse(t *testing.T) {
+	for _, args := range [][]any{
+		nil,
+		{1},
+		{nil, true},
+		{"text", []byte("bytes"), 1.5},
+		{1, uint8(2), int64(-3), float32(4)},
+		{uint64(math.MaxUint64), strings.Repeat("x", 300), make([]byte, 50_000), int16(-1), false},
+	} {
+		want, err := pickle.Marshal(pickle.Tuple{pickle.Tuple(args), map[string]any{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := pickle.MarshalPlainCall(args); !ok || !bytes.Equal(got, want) {
+			t.Errorf("%.80v: %t, %.80q instead of %.80q", args, ok, got, want)
+		}
+	}
+	for _, args := range [][]any{{[]any{1}}, {"\xff"}, {make([]byte, 1<<20)}, {struct{}{}}} {
+		if _, ok := pickle.MarshalPlainCall(args); ok {
+			t.Errorf("%.80v was taken", args)
+		}
 	}
 }
