@@ -37,7 +37,7 @@ func chunk(data []byte, i int32) []byte {
 	return data[start:min(start+chunkSize, len(data))]
 }
 
-// assembler puts the chunks of one object together. It copies them, and takes at most eight times the memory of what
+// assembler puts the chunks of one object together. It copies them, and takes at most 16 times the memory of what
 // arrived, whatever was announced. The zero value expects the first chunk of an object of unknown size.
 type assembler struct {
 	data  []byte
@@ -48,7 +48,7 @@ type assembler struct {
 	received uint64
 }
 
-// ahead is how many times the memory of what arrived is taken for what is to come.
+// ahead is how many times the memory of what arrived is taken for what is to come, or up to twice that if all fits then.
 const ahead = 8
 
 // next is the number of the first chunk that is still missing.

@@ -146,3 +146,19 @@ func TestAssemblerBounds(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnnouncedSizeTakesNoMemory(t *testing.T) {
+	const arrived = 1000
+	var a ray.Assembler
+	if _, err := a.Add(&raypb.GetResponse{Valid: true, Data: make([]byte, arrived), TotalChunks: 2, TotalSize: ray.MaxObjectSize}); err != nil {
+		t.Fatal(err)
+	}
+	if got := cap(a.Bytes()); got > 16*arrived {
+		t.Errorf("room for %d bytes when %d arrived", got, arrived)
+	}
+	var b ray.Assembler
+	_, err := b.Add(&raypb.GetResponse{Valid: true, Data: make([]byte, arrived), TotalChunks: 2, TotalSize: ray.MaxObjectSize + 1})
+	if !errors.Is(err, ray.ErrUnsupportedValue) {
+		t.Errorf("a value above the limit: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"time"
+	"weak"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
@@ -74,6 +75,12 @@ func (o *Outbox) Add(get bool, size int) (*Request, error) {
 		r.msg = &raypb.DataRequest{Type: &raypb.DataRequest_Put{Put: &raypb.PutRequest{Data: make([]byte, size)}}}
 	}
 	return &Request{r}, o.o.add(r)
+}
+
+// Gone returns a function that reports whether nothing holds the request any more.
+func (r *Request) Gone() func() bool {
+	p := weak.Make(r.r)
+	return func() bool { return p.Value() == nil }
 }
 
 // Take returns what the sender is to send: an acknowledgement or a request.

@@ -144,7 +144,7 @@ type outbox struct {
 	// unanswered are the sent requests whose answers the server caches, in ascending order. Those that were answered are
 	// dropped once they are in front.
 	unanswered []*request
-	// room is the memory of unanswered from its beginning.
+	// room is the memory of unanswered from its beginning. What unanswered left there is nil.
 	room   []*request
 	lastID int32
 	bytes  int64
@@ -303,8 +303,10 @@ func (o *outbox) take() (ack int32, r *request, err error) {
 	r.state = stateSent
 	o.sent[r.msg.ReqId] = r
 	if r.cached() {
-		if o.unanswered = append(o.unanswered, r); len(o.unanswered) == 1 {
-			o.room = o.unanswered
+		full := len(o.unanswered) == cap(o.unanswered)
+		o.unanswered = append(o.unanswered, r)
+		if full {
+			o.room = o.unanswered // it moved; the memory from before must not keep requests, and with them their data
 		}
 	}
 	return 0, r, nil
@@ -436,7 +438,7 @@ func (o *outbox) fail(err error) {
 	o.queue = requestQueue{}
 	clear(o.sent)
 	clear(o.actors)
-	o.unanswered = nil
+	o.unanswered, o.room = nil, nil
 	o.bytes = 0
 }
 

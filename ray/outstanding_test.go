@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -364,4 +365,35 @@ func TestAHungActorLeavesTheSessionUsable(t *testing.T) {
 	if err := s.Ping(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAnsweredRequestsAreLetGo(t *testing.T) {
+	const n = 5
+	o := ray.NewOutbox(10, 1<<30)
+	gone := func() []func() bool {
+		var gone []func() bool
+		for range n {
+			r, err := o.Add(false, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone = append(gone, r.Gone())
+			if _, taken, err := o.Take(); err != nil || !taken.Is(r) {
+				t.Fatalf("%v was not taken: %v", taken, err)
+			}
+		}
+		return gone
+	}()
+	for id := range int32(n) {
+		if o.Accept(putAnswer(id+1)) == nil {
+			t.Fatalf("no request %d", id+1)
+		}
+	}
+	runtime.GC()
+	for i, gone := range gone {
+		if !gone() {
+			t.Errorf("request %d and its data are still held", i+1)
+		}
+	}
+	runtime.KeepAlive(o)
 }

@@ -180,8 +180,10 @@ func readStub(id any) (*stub, error) {
 // load reads a pickle of the server. The refs in it are not held yet.
 func load(data []byte) (v any, stubs []*stub, err error) {
 	if len(data) < 4<<10 && !bytes.Contains(data, stubName) {
-		v, err = pickle.Unmarshal(data, pickle.Options{Persistent: noStub})
-		return v, nil, err
+		// Mostly there is none, and one pass does without a place for them.
+		if v, err = pickle.Unmarshal(data, pickle.Options{Persistent: noStub}); err == nil {
+			return v, nil, nil
+		}
 	}
 	v, err = pickle.Unmarshal(data, pickle.Options{Persistent: func(id any) (any, error) {
 		st, err := readStub(id)
@@ -193,8 +195,11 @@ func load(data []byte) (v any, stubs []*stub, err error) {
 	return v, stubs, err
 }
 
-// noStub is the hook for pickles without the name of the class of stubs, which most are.
-func noStub(id any) (any, error) { return readStub(id) }
+// noStub is the hook for pickles without the name of the class of stubs in plain sight: one that has a persistent id all
+// the same is read again.
+func noStub(any) (any, error) { return nil, errStub }
+
+var errStub = errors.New("ray: a ref in a value")
 
 // toGo converts a decoded value whose refs are held; size is that of the pickle.
 func (s *Session) toGo(v any, size int) (any, error) {

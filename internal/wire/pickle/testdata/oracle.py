@@ -340,6 +340,14 @@ class Nowhere(io.TextIOBase):
         return len(text)
 
 
+def line_of_global(f):
+    """Reads a line of GLOBAL or INST as CPython does. pickletools looks for escapes there, which are none."""
+    return pickletools.read_stringnl(f, decode=False, stripquotes=False).decode("utf-8")
+
+
+pickletools.read_stringnl_noescape = line_of_global
+
+
 def well_formed(question):
     """Says what pickletools finds wrong with each of the pickles; nothing is executed."""
     verdicts = []
