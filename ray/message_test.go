@@ -47,7 +47,7 @@ func FuzzResponses(f *testing.F) {
 			t.Fatalf("%v for %v", err, want)
 		}
 		// What this side does not know inside the messages is not kept.
-		for _, m := range []proto.Message{want.GetGet(), want.GetPut(), want.GetTaskTicket()} {
+		for _, m := range []proto.Message{want.GetGet(), want.GetPut(), want.GetTaskTicket(), got.GetGet(), got.GetPut(), got.GetTaskTicket()} {
 			if m.ProtoReflect().IsValid() {
 				m.ProtoReflect().SetUnknown(nil)
 			}
