@@ -64,6 +64,10 @@ bench-connector: setup ## Measure what the connector adds to a call
 bench-actors: setup ## Compare direct calls of actors with Ray's driver, Ray Client and plain gRPC, on one Ray (ARGS=-short for a check)
 	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/bench-actors ./bench/actors && bin/bench-actors $(ARGS)
 
+.PHONY: soak
+soak: setup-tests ## Look for leaks and rare faults, for up to an hour; wants 16 GiB of memory. SHARE=0.05 is a twentieth, PKG=./ray chooses
+	@SHARE=$(SHARE) scripts/soak.sh $(PKG)
+
 .PHONY: actor-memory
 actor-memory: setup build ## Measure what an idle Go actor weighs, with 100 of them
 	@.venv/bin/python scripts/actor_memory.py

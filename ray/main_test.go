@@ -3,6 +3,7 @@ package ray_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 			// The server keeps a thread for every stream that broke until the grace period is over, and tests break many.
 			"RAY_CLIENT_SERVER_MAX_THREADS=600")
 		cfg.ObjectStoreMemory = 300 << 20
+		if os.Getenv("SEEDCORE_SOAK") != "" {
+			cfg.ObjectStoreMemory = 5 << 30
+		}
 	}))
 }
 

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the tests whose names begin with TestSoak, which other runs skip, and writes what they found to bench/soak.md.
+# Such a test asks for SEEDCORE_SOAK (a share of its full length, 1 by default) and prints lines "soak: | test | text |".
+# The test of more than 2 GiB wants about 16 GiB of memory, and 5 GiB of /dev/shm for the object store.
+# Usage: [SHARE=0.05] soak.sh [PACKAGE ...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export SEEDCORE_SOAK=${SHARE:-1} GOFLAGS="${GOFLAGS:-} -mod=readonly" GOPROXY=off
+[ $# -gt 0 ] || set -- ./ray ./worker
+TMPDIR=$(mktemp -d /tmp/sck-XXXXXX)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
+status=0
+CGO_ENABLED=0 go test -count=1 -v -p 1 -timeout 90m -run '^TestSoak' -exec "'$PWD/scripts/isolate.sh'" "$@" | tee "$TMPDIR/log" || status=1
+if [ $status = 0 ]; then
+	{
+		echo "# Soak"
+		echo
+		echo "$(date -u +%F), $(nproc) CPUs, share $SEEDCORE_SOAK of the full length. Written by make soak."
+		echo
+		echo "| test | found |"
+		echo "|--- |--- |"
+		sed -n 's/^ *soak: //p' "$TMPDIR/log"
+	} >bench/soak.md
+fi
+exit $status
