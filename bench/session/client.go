@@ -42,6 +42,8 @@ type result struct {
 	Seconds float64 `json:"seconds"`
 	CPU     float64 `json:"cpu"`              // seconds of all threads
 	Allocs  uint64  `json:"allocs,omitempty"` // Go only
+
+	server float64 // CPU seconds of Ray's client server meanwhile
 }
 
 // goSide is the Go side of the comparison.
