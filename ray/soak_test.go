@@ -194,6 +194,8 @@ func TestSoakCuts(t *testing.T) {
 	sent := make([]int, callers)
 	var answered atomic.Int64
 	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
 	for i, actor := range actors {
 		all.Go(func() {
 			for ctx.Err() == nil {
