@@ -45,3 +45,11 @@ func (m callMeter) TraceCallEnd(ctx context.Context, err error) {
 		m.next.TraceCallEnd(ctx, err)
 	}
 }
+
+// TraceContext implements ray.TraceCarrier.
+func (m callMeter) TraceContext(ctx context.Context) (traceparent, tracestate string) {
+	if carrier, ok := m.next.(ray.TraceCarrier); ok {
+		return carrier.TraceContext(ctx)
+	}
+	return "", ""
+}

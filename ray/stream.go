@@ -60,6 +60,13 @@ func (d *Direct) Stream(ctx context.Context, namespace, name, method string, arg
 	return func(yield func(any, error) bool) {
 		key := actorKey{namespace, name}
 		target := key.method(method)
+		if tracer := d.opts.Tracer; tracer != nil {
+			var last error
+			untraced := yield
+			yield = func(v any, err error) bool { last = err; return untraced(v, err) }
+			ctx = tracer.TraceCallStart(ctx, TracedCall{"direct_stream", target})
+			defer func() { tracer.TraceCallEnd(ctx, last) }()
+		}
 		encoded, size, err := encodeArgs(args, d.opts.MaxMessage)
 		if version := d.gcs.RayVersion(); err == nil && !d.rules.streams {
 			err = fmt.Errorf("%w: streams are tested on 2.60.0, the cluster runs %s", ErrUnsupportedVersion, version)
@@ -117,7 +124,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}
 	d.owner.add(s)
 	<-t.streams.turn // the call has its number
-	live, cancel := context.WithCancel(t.ctx)
+	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
 	s.cut = cancel
 	go func() {
 		defer cancel()

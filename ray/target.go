@@ -255,8 +255,9 @@ type exchange struct {
 // goes on by itself, for a bounded time, and ends the call when it is through.
 func (d *Direct) push(ctx context.Context, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
 	x := &exchange{done: make(chan struct{})}
-	// Not the caller's context: the stream has to live on when the caller gives up, and the headers are not his.
-	live, cancel := context.WithCancel(t.ctx)
+	// Not the caller's context: the stream has to live on when the caller gives up, and of the headers
+	// only those of the trace are his.
+	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
 	req, lane := t.request(method, args)
 	run := func() {
 		x.reply, x.err = t.pushTask(live, x, req)

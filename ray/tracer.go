@@ -3,6 +3,9 @@ package ray
 import (
 	"context"
 	"errors"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
@@ -17,9 +20,40 @@ type Tracer interface {
 	TraceCallEnd(ctx context.Context, err error)
 }
 
+// TraceCarrier is what a Tracer may implement, so that an actor that is called directly learns which trace the call belongs to.
+type TraceCarrier interface {
+	// TraceContext returns the W3C headers traceparent and tracestate of a context that TraceCallStart returned; "" where
+	// there is none. They are sent along with the call, which a Python actor ignores and worker.Tracer hears of. What is no
+	// printable ASCII or longer than 1 KiB is left out.
+	TraceContext(ctx context.Context) (traceparent, tracestate string)
+}
+
+// carrying returns a context for requests, of which live is the lifetime and caller the trace.
+func carrying(live, caller context.Context, t Tracer) context.Context {
+	carrier, ok := t.(TraceCarrier)
+	if !ok {
+		return live
+	}
+	parent, state := carrier.TraceContext(caller)
+	if parent == "" || !isHeader(parent) {
+		return live
+	}
+	headers := []string{"traceparent", parent}
+	if state != "" && isHeader(state) {
+		headers = append(headers, "tracestate", state)
+	}
+	return metadata.AppendToOutgoingContext(live, headers...)
+}
+
+// isHeader tells whether a value can be sent. gRPC would fail the call otherwise, after it got its number.
+func isHeader(s string) bool {
+	return len(s) <= 1<<10 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
 // TracedCall is an operation that begins.
 type TracedCall struct {
-	// Operation is one of a few words: "direct_call" is a call to an actor's process; "actor_call", "actor_create",
+	// Operation is one of a few words: "direct_call" is a call to an actor's process and
+	// "direct_stream" the time from such a call to its caller's leave of the results; "actor_call", "actor_create",
 	// "task", "put", "get", "ping", "list_actors", "init", "terminate", "cluster_info", "kv", "wait" and "other" are requests
 	// of a session. A call of an actor through the session is an actor_call, which is over once it is sent, and a get.
 	Operation string

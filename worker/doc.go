@@ -47,6 +47,11 @@
 // Where Ray runs with token authentication or TLS, so does the actor, by the variables that its raylet hands on: it sends
 // the token, and refuses callers without it.
 //
+// # Tracing
+//
+// [Trace] tells a tracer of every method, with the headers by which a direct caller in Go names its trace; ray/otelray makes
+// spans of that.
+//
 // # Limits
 //
 // There is no retry_exceptions, and there are streams on Ray 2.60 only (ErrStreamsUntested). At most 10,000 calls, and

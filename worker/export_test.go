@@ -18,6 +18,8 @@ func RegisterIn(r *Registry, name string, construct any, options ...Option) erro
 
 func LocalIn(r *Registry, class string, args ...any) (*Local, error) { return newLocal(r, class, args) }
 
+func (r *registry) Trace(t Tracer) { r.trace(t) }
+
 func (r *registry) List() []Class { return r.list() }
 
 // Launch is what parseLaunch made of flags and environment.

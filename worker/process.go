@@ -55,6 +55,7 @@ type process struct {
 	raylet *raylet
 	server *grpc.Server
 	caller *directCaller
+	tracer Tracer // may be nil
 	exits  chan exitRequest
 	ended  chan struct{}
 	tasks  sync.WaitGroup // the goroutines of run
@@ -64,10 +65,12 @@ type process struct {
 }
 
 func newProcess(l *launch, r *registry, log *slog.Logger) *process {
+	methods, calls := r.traced()
 	return &process{
 		launch: l, registry: r, limits: defaultLimits, log: log,
 		captureOutput: func(jobID []byte, class string) error { return captureOutput(l.logDir, l.workerID, jobID, class) },
-		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID, credentials: l.access.credentials},
+		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID, credentials: l.access.credentials, tracer: calls},
+		tracer:        methods,
 		exits:         make(chan exitRequest, 1), ended: make(chan struct{}),
 	}
 }
@@ -133,7 +136,7 @@ func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.List
 		return nil, nil, fmt.Errorf("listen on the port that the raylet assigned: %w", err)
 	}
 	return &coreWorker{
-		registry: p.registry, launch: p.launch, limits: p.limits, log: p.log, caller: p.caller,
+		registry: p.registry, launch: p.launch, limits: p.limits, log: p.log, caller: p.caller, tracer: p.tracer,
 		workerID: p.launch.workerID, nodeID: reply.NodeID, nodeIP: p.launch.nodeIP, port: int32(listener.Addr().(*net.TCPAddr).Port),
 		ctx: actorCtx, created: p.raylet.actorCreated, captureOutput: p.captureOutput, exit: p.requestExit, ended: p.ended,
 	}, listener, nil

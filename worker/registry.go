@@ -71,8 +71,9 @@ func Classes() []Class { return classes.list() }
 var classes registry
 
 type registry struct {
-	mu     sync.Mutex // guards byName
+	mu     sync.Mutex // guards the fields below
 	byName map[string]*class
+	tracer Tracer // may be nil
 }
 
 type class struct {

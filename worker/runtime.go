@@ -66,6 +66,7 @@ func (r *RuntimeContext) CallIn(ctx context.Context, namespace, name, method str
 type directCaller struct {
 	gcsAddress, clusterID string
 	credentials           *ray.Credentials
+	tracer                ray.Tracer // may be nil
 
 	mu      sync.Mutex    // guards what follows
 	dialing chan struct{} // set while one caller connects; closed when that has ended
@@ -133,7 +134,7 @@ func (c *directCaller) dial(ctx context.Context) (*ray.GCS, *ray.Direct, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{})
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{Tracer: c.tracer})
 	if err != nil {
 		return nil, nil, errors.Join(err, gcs.Close())
 	}

@@ -33,6 +33,7 @@ type coreWorker struct {
 	port     int32
 	caller   *directCaller
 	owners   owners // of the streams that are being made
+	tracer   Tracer // may be nil
 
 	// ctx ends when the process is about to exit; methods see it.
 	ctx context.Context
@@ -219,7 +220,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		return w.streamCall(callCtx, ctx, a, c, spec)
 	}
 	// Encoded before the slot is given back, for the result may share memory with the actor.
-	values, err := guarded(func() ([]value, error) { return w.run(callCtx, a, c, spec) })
+	values, err := w.trace(ctx, callCtx, method, func(ctx context.Context) ([]value, error) { return w.run(ctx, a, c, spec) })
 	switch {
 	case err == nil:
 		r := reply(spec, values)

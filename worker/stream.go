@@ -296,7 +296,7 @@ func (w *coreWorker) streamCall(ctx, rpc context.Context, a *actor, c *call, spe
 	}
 	defer w.owners.end(s)
 	defer context.AfterFunc(rpc, func() { s.fail(errCallerGone) })()
-	_, err = guarded(func() (struct{}, error) { return struct{}{}, w.makeItems(ctx, a, c, spec, s) })
+	_, err = w.trace(rpc, ctx, c.method, func(ctx context.Context) ([]value, error) { return nil, w.makeItems(ctx, a, c, spec, s) })
 	var answer *corepb.PushTaskReply
 	switch {
 	case err == nil:
