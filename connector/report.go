@@ -89,9 +89,9 @@ func (c *Connector) level(was, i Info) slog.Level {
 	return level
 }
 
-// unlock publishes what changed, releases c.mu and then tells what changed meanwhile: in order, each once, and with no lock held, so that whoever
-// is told may use the connector. While one goroutine tells, another leaves its events to it. There are never more than a
-// few: the owner, which makes them, comes through here after each.
+// unlock publishes what changed, releases c.mu and then tells what changed meanwhile: in order, each once, and with no lock
+// held, so that whoever is told may use the connector. While one goroutine tells, another leaves its events to it. There
+// are never more than a few: the owner, which makes them, comes through here after each.
 func (c *Connector) unlock() {
 	c.publish()
 	if !c.telling {

@@ -177,6 +177,7 @@ func (c *Connector) settle(err error) {
 	default:
 	}
 	c.attempt.err = err
+	c.publish() // whoever waits has to find what the outcome speaks of
 	close(c.attempt.done)
 	c.attempt = newAttempt()
 }

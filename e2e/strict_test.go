@@ -60,6 +60,9 @@ func TestStrictB_ManyCallersShareOneSession(t *testing.T) {
 				if err := conn.Connect(ctx); err != nil {
 					t.Error(err)
 				}
+				if _, err := conn.Client(); err != nil || !conn.Info().Session.Answers {
+					t.Errorf("connected, and: %v, %+v", err, conn.Info())
+				}
 			})
 		}
 		callers.Wait()
