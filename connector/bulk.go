@@ -60,7 +60,9 @@ type bulkLane struct {
 	max  int
 	idle time.Duration // how long a session without users is kept
 
-	background sync.WaitGroup // openings and closings, which begin under mu and before closed
+	background sync.WaitGroup  // openings and closings, which begin under mu and before closed
+	farewells  context.Context // of closings
+	hurry      context.CancelFunc
 
 	mu       sync.Mutex // guards what follows
 	epoch    uint64     // of the main session: sessions of another one get no new users
@@ -82,7 +84,8 @@ type bulkSession struct {
 }
 
 func newBulkLane(cfg Config) bulkLane {
-	return bulkLane{max: cfg.MaxSessions - 1, idle: cfg.BulkIdle, changed: make(chan struct{})}
+	farewells, hurry := context.WithCancel(context.Background())
+	return bulkLane{max: cfg.MaxSessions - 1, idle: cfg.BulkIdle, farewells: farewells, hurry: hurry, changed: make(chan struct{})}
 }
 
 // opened tells whether a session is there or could not be had.
@@ -247,7 +250,7 @@ func (l *bulkLane) retire(s *bulkSession) {
 		s.unused.Stop()
 	}
 	l.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		ctx, cancel := context.WithTimeout(l.farewells, farewell)
 		defer cancel()
 		lost := s.lost()
 		_ = s.session.Close(ctx) // nothing was under way in it
@@ -298,6 +301,8 @@ func (l *bulkLane) tell() {
 
 // close refuses new users and closes all sessions. Each lets its calls under way end until ctx does.
 func (l *bulkLane) close(ctx context.Context) error {
+	defer l.hurry()
+	defer context.AfterFunc(ctx, l.hurry)()
 	l.mu.Lock()
 	l.closed = true
 	l.tell()

@@ -138,8 +138,11 @@ func (c *Connector) restFromReading(was reading, rest time.Duration) bool {
 		c.mu.Lock()
 		info, changed := c.info, c.changed
 		c.mu.Unlock()
-		if is := readingFor(info); is != was && (is.session || is.gcs) {
-			return true
+		if is := readingFor(info); is != was {
+			if is.session || is.gcs {
+				return true
+			}
+			was = is // so that the same links are worth a reading when they come back
 		}
 		select {
 		case <-changed:

@@ -126,10 +126,10 @@ func (c *Connector) Connect(ctx context.Context) error {
 
 // Reset replaces the session by a new one, also when the present one is fine, and returns when the new one is up. Refs
 // and handles of the old session fail with ray.ErrStaleSession or ray.ErrSessionLost. Without a connection it is Connect. A
-// WithBulk under way goes on with its session; the next one has another.
+// WithBulk under way goes on with its session, and the next one has another; with Config.MaxSessions of 1 they share this one.
 func (c *Connector) Reset(ctx context.Context) error {
 	c.mu.Lock()
-	c.reset = c.info.SessionID != ""
+	c.reset = c.reset || c.refused() == nil && c.info.SessionID != ""
 	return c.await(ctx)
 }
 
