@@ -102,25 +102,27 @@ func (e *examination) network(ctx context.Context) {
 		e.skip("name", "TCP")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
-	defer cancel()
 	var known, unknown, open, shut []string
 	for _, server := range e.servers {
-		host, _, _ := net.SplitHostPort(server)
-		addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-		if err != nil {
-			unknown = append(unknown, err.Error())
-			continue
-		}
-		known = append(known, fmt.Sprintf("%s is %s", host, strings.Join(addresses, ", ")))
-		start := time.Now()
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
-		if err != nil {
-			shut = append(shut, err.Error())
-			continue
-		}
-		_ = conn.Close()
-		open = append(open, fmt.Sprintf("%s accepts connections, after %s", server, time.Since(start).Round(time.Microsecond)))
+		func() { // each server has a deadline of its own, so that one which swallows packets costs the others nothing
+			ctx, cancel := context.WithTimeout(ctx, networkTimeout)
+			defer cancel()
+			host, _, _ := net.SplitHostPort(server)
+			addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+			if err != nil {
+				unknown = append(unknown, err.Error())
+				return
+			}
+			known = append(known, fmt.Sprintf("%s is %s", host, strings.Join(addresses, ", ")))
+			start := time.Now()
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
+			if err != nil {
+				shut = append(shut, err.Error())
+				return
+			}
+			_ = conn.Close()
+			open = append(open, fmt.Sprintf("%s accepts connections, after %s", server, time.Since(start).Round(time.Microsecond)))
+		}()
 	}
 	e.addEach("name", known, unknown, connector.KindUnresolvable.NextStep())
 	if e.failed {
