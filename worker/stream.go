@@ -123,7 +123,9 @@ func (o *owners) start(s *itemStream, a access) error {
 func (o *owners) end(s *itemStream) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.streams, string(s.generatorID))
+	if id := string(s.generatorID); o.streams[id] == s { // another attempt of the task may have the name by now
+		delete(o.streams, id)
+	}
 	if c := o.conns[s.address]; c != nil {
 		if c.users--; c.users == 0 {
 			delete(o.conns, s.address)
