@@ -155,7 +155,7 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, idle: list.New(),
 		exchanges: exchangePool{idle: make(chan func())},
 	}
-	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]bool{}}
+	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]*laneUse{}}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	return d, nil
 }
@@ -173,7 +173,8 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 //
 // Without a deadline Call waits for as long as the GCS reports the actor as alive, also for one that hangs.
 //
-// Arguments and the result are values of package doc "Values". Results above Ray's inline limit (100 KiB unless the
+// Arguments and the result are values of package doc "Values". A byte string is sent as it is, without a copy: leave it alone
+// after a call that ended with its context, which may still be about to send it. Results above Ray's inline limit (100 KiB unless the
 // actor raised it) are ErrUnsupportedValue after the method ran: Ray puts them into its object store, which a Direct does
 // not read. They are freed there, also when the caller gave up; the error says if that was not possible.
 func (d *Direct) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {

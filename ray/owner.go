@@ -29,8 +29,14 @@ type owner struct {
 	server  *grpc.Server
 	ports   map[string]int32 // by the IP address that is listened on
 	streams map[string]*stream
-	lanes   map[*lane]bool // that the GCS knows
+	lanes   map[*lane]*laneUse // that the GCS knows
 	serving sync.WaitGroup
+}
+
+// laneUse tells when a lane is done with.
+type laneUse struct {
+	streams int  // under way
+	retired bool // no stream is added any more
 }
 
 // ownerPing is how often a worker may ask whether its owner is still there: more often than gRPC allows by default.
@@ -101,16 +107,24 @@ func (o *owner) lane(ctx context.Context, t *target) (*lane, error) {
 	case <-t.ctx.Done():
 		return nil, context.Cause(t.ctx)
 	}
-	if t.streams.lane != nil {
-		return t.streams.lane, nil
-	}
-	l, err := o.register(ctx, t)
-	if err != nil {
+	if t.ctx.Err() != nil { // drop has been here
 		<-t.streams.turn
-		return nil, err
+		return nil, context.Cause(t.ctx)
 	}
-	t.streams.lane = l
-	return l, nil
+	if t.streams.lane == nil {
+		l, err := o.register(ctx, t)
+		if err != nil {
+			<-t.streams.turn
+			return nil, err
+		}
+		t.streams.lane = l
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if use := o.lanes[t.streams.lane]; use != nil { // else the owner is being closed
+		use.streams++
+	}
+	return t.streams.lane, nil
 }
 
 func (o *owner) register(ctx context.Context, t *target) (*lane, error) {
@@ -118,6 +132,9 @@ func (o *owner) register(ctx context.Context, t *target) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
 	l := newLane()
 	l.caller.IpAddress, l.caller.Port = t.localIP, port
 	if err := o.direct.gcs.addOwner(ctx, l.caller); err != nil {
@@ -125,27 +142,54 @@ func (o *owner) register(ctx context.Context, t *target) (*lane, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lanes[l] = true
+	o.lanes[l] = &laneUse{}
 	return l, nil
 }
 
-// retire gives a lane up in which a number may have been lost. Streams in it that still run are ended by their workers.
+// retire gives a lane up in which a number may have been lost: no further stream uses it. Those in it that still run go on.
 func (o *owner) retire(t *target, l *lane) {
 	t.streams.turn <- struct{}{} // held for the time of one registration at most
 	if t.streams.lane == l {
 		t.streams.lane = nil
 	}
 	<-t.streams.turn
-	o.unregister(l)
+	o.leave(l, 0)
+}
+
+// drop gives up the lane of a target that has ended.
+func (o *owner) drop(t *target) {
+	t.streams.turn <- struct{}{}
+	l := t.streams.lane
+	t.streams.lane = nil
+	<-t.streams.turn
+	if l != nil {
+		o.leave(l, 0)
+	}
+}
+
+// leave takes streams out of a lane, and retires it if it takes none. The cluster is told when the last has left, since
+// that ends what the owner has under way.
+func (o *owner) leave(l *lane, streams int) {
+	o.mu.Lock()
+	use := o.lanes[l]
+	if use != nil {
+		use.streams -= streams
+		use.retired = use.retired || streams == 0
+	}
+	done := use != nil && use.retired && use.streams == 0
+	o.mu.Unlock()
+	if done {
+		o.unregister(l)
+	}
 }
 
 // unregister tells the cluster that an owner is gone.
 func (o *owner) unregister(l *lane) {
 	o.mu.Lock()
-	known := o.lanes[l]
+	use := o.lanes[l]
 	delete(o.lanes, l)
 	o.mu.Unlock()
-	if known {
+	if use != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), unregisterTime)
 		defer cancel()
 		_ = o.direct.gcs.removeOwner(ctx, l.caller) // the GCS then lists a driver too many

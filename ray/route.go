@@ -307,6 +307,7 @@ func (d *Direct) forget(r *route, t *target) {
 // The probes of the operating system end a connection to a host that is gone; they know nothing of a process that was
 // replaced while the way to it is silent, or of a middlebox that answers for it. Pings of gRPC would add little.
 func (d *Direct) keep(r *route, t *target) {
+	defer d.owner.drop(t)
 	ticker := time.NewTicker(d.bounds.silence)
 	defer ticker.Stop()
 	var heard int64

@@ -99,6 +99,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 		d.end(r, nil, size)
 		return nil, err
 	}
+	carried := carrying(t.ctx, ctx, d.opts.Tracer) // before the call has a number: it runs the tracer
 	var l *lane
 	if !t.class.has(method) {
 		err = fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, t.class.name, t.class.methods)
@@ -124,7 +125,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}
 	d.owner.add(s)
 	<-t.streams.turn // the call has its number
-	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
+	live, cancel := context.WithCancel(carried)
 	s.cut = cancel
 	go func() {
 		defer cancel()
@@ -140,6 +141,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 		} else if ids := stored(x.reply); len(ids) > 0 {
 			x.kept = d.free(t, ids)
 		}
+		d.owner.leave(l, 1)
 		s.ended()
 		close(x.done)
 	}()
