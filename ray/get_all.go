@@ -3,6 +3,7 @@ package ray
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
@@ -118,11 +119,16 @@ func (s *Session) getTogether(ctx context.Context, used []*tracked, values []any
 	return ok
 }
 
+// getStall is for how long an answer may bring nothing: a server without a free thread takes no notice of the request.
+const getStall = (getTogetherTimeout + 3) * time.Second
+
 // getObject makes the request, and returns the pickle of a list.
 func (s *Session) getObject(ctx context.Context, in *raypb.GetRequest) ([]byte, bool) {
 	live, cancel := context.WithCancel(s.outgoing(ctx))
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
+	stalled := time.AfterFunc(getStall, cancel)
+	defer stalled.Stop()
 	stream, err := s.rpc.GetObject(live, in)
 	if err != nil {
 		return nil, false
@@ -134,6 +140,7 @@ func (s *Session) getObject(ctx context.Context, in *raypb.GetRequest) ([]byte, 
 			return nil, false
 		}
 		s.moved.Add(1)
+		stalled.Reset(getStall)
 		switch complete, err := object.add(answer); {
 		case err != nil:
 			return nil, false
@@ -149,17 +156,18 @@ func (s *Session) spread(v any, size int, values []any) bool {
 	if !ok || len(list.Items) != len(values) {
 		return false
 	}
-	converted := make([]any, len(values))
+	out := make([]any, len(values))
+	decoder := s.decoder(size)
 	for i, item := range list.Items {
 		if exceptionOf("", item) != nil {
 			return false
 		}
 		var err error
-		if converted[i], err = s.toGo(item, size); err != nil {
+		if out[i], err = converted(decoder, item); err != nil {
 			return false
 		}
 	}
-	copy(values, converted)
+	copy(values, out)
 	return true
 }
 

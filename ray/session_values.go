@@ -211,6 +211,11 @@ func (s *Session) toGo(v any, size int) (any, error) {
 			return v, nil
 		}
 	}
+	return converted(s.decoder(size), v)
+}
+
+// decoder converts the parts of one pickle of size bytes, which share its bound on what comes out.
+func (s *Session) decoder(size int) *pyvalue.Decoder {
 	d := pyvalue.NewDecoder(size)
 	d.Ref = func(v any) (any, bool) {
 		x, ok := v.(*stub)
@@ -224,6 +229,10 @@ func (s *Session) toGo(v any, size int) (any, error) {
 		}
 		return x.value, true
 	}
+	return d
+}
+
+func converted(d *pyvalue.Decoder, v any) (any, error) {
 	out, err := d.Value(v)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupportedValue, err)
