@@ -92,7 +92,6 @@ func serve(t *testing.T) {
 			ready(time.Minute)
 			result.Recovery = append(result.Recovery, time.Since(started))
 			result.Ours = append(result.Ours, time.Since(started))
-			result.Sessions = append(result.Sessions, 1)
 			r.timeline.note("it is ready")
 			time.Sleep(2 * time.Second) // of load
 			after, err := r.actors(t.Context(), sameProcesses)
