@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/seedcore/seedcore/internal/wire/field"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
@@ -71,10 +72,10 @@ func (dataCodec) Marshal(v any) (mem.BufferSlice, error) {
 		body = sizeOfGet(x.Get, out.chunk)
 	case *raypb.DataRequest_Put:
 		data = chunk(x.Put.GetData(), out.chunk)
-		body = sizeOfPut(x.Put, out.chunk) + sizeOfBytes(1, data)
+		body = sizeOfPut(x.Put, out.chunk) + field.SizeMessage(1, len(data))
 	case *raypb.DataRequest_Task:
 		data = chunk(x.Task.GetData(), out.chunk)
-		body = sizeOfTask(x.Task, out.chunk) + sizeOfBytes(10, data)
+		body = sizeOfTask(x.Task, out.chunk) + field.SizeMessage(10, len(data))
 	default:
 		all, err := proto.Marshal(out.req)
 		if err != nil {
@@ -90,19 +91,19 @@ func (dataCodec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	pool := mem.DefaultBufferPool()
 	buffer := pool.Get(max(size, pooled))
-	head = appendVarint((*buffer)[:0], 1, uint64(uint32(out.req.GetReqId())))
+	head = field.AppendVarint((*buffer)[:0], 1, uint64(uint32(out.req.GetReqId())))
 	switch x := out.req.GetType().(type) {
 	case *raypb.DataRequest_Get:
-		head = appendHead(head, 2, body)
+		head = field.AppendHead(head, 2, body)
 		head = appendGet(head, x.Get, out.chunk)
 	case *raypb.DataRequest_Put:
-		head = appendHead(head, 3, body)
+		head = field.AppendHead(head, 3, body)
 		head = appendPut(head, x.Put, out.chunk)
-		head = appendHead(head, 1, len(data))
+		head = field.AppendHead(head, 1, len(data))
 	case *raypb.DataRequest_Task:
-		head = appendHead(head, 10, body)
+		head = field.AppendHead(head, 10, body)
 		head = appendTask(head, x.Task, out.chunk)
-		head = appendHead(head, 10, len(data))
+		head = field.AppendHead(head, 10, len(data))
 	}
 	if !alias {
 		head = append(head, data...)
@@ -132,31 +133,32 @@ func (dataCodec) Unmarshal(data mem.BufferSlice, v any) error {
 func (in *incoming) read(b []byte) error {
 	var id uint64
 	for rest := b; len(rest) > 0; {
-		f, err := nextField(&rest)
+		f, length, err := field.Next(rest)
 		if err != nil {
 			return err
 		}
-		if f.num == 1 && f.typ == protowire.VarintType {
-			id = f.n
+		rest = rest[length:]
+		if f.Tag == 1<<3|field.Varint {
+			id = f.Number
 			continue
 		}
-		if len(rest) > 0 || f.typ != protowire.BytesType {
+		if len(rest) > 0 {
 			break // not as Ray writes it
 		}
-		switch f.num {
-		case 2:
+		switch f.Tag {
+		case 2<<3 | field.Bytes:
 			m := &in.got
 			m.kind.Get, m.resp.Type, m.resp.ReqId, in.resp = &m.body, &m.kind, int32(id), &m.resp
-			return readGet(f.b, &m.body)
-		case 3:
+			return readGet(f.Data, &m.body)
+		case 3<<3 | field.Bytes:
 			m := &in.stored
 			m.kind.Put, m.resp.Type, m.resp.ReqId, in.resp = &m.body, &m.kind, int32(id), &m.resp
-			return readPut(f.b, &m.body)
-		case 10:
+			return readPut(f.Data, &m.body)
+		case 10<<3 | field.Bytes:
 			m := &in.scheduled
 			m.kind.TaskTicket, m.resp.Type, m.resp.ReqId, in.resp = &m.body, &m.kind, int32(id), &m.resp
 			m.body.ReturnIds = m.ids[:0]
-			return readTicket(f.b, &m.body)
+			return readTicket(f.Data, &m.body)
 		}
 	}
 	in.resp = &raypb.DataResponse{}
@@ -165,205 +167,114 @@ func (in *incoming) read(b []byte) error {
 
 func readGet(b []byte, into *raypb.GetResponse) error {
 	into.Valid, into.Data, into.Error, into.ChunkId, into.TotalChunks, into.TotalSize = false, nil, nil, 0, 0, 0
-	for len(b) > 0 {
-		f, err := nextField(&b)
-		if err != nil {
-			return err
+	return field.Each(b, func(f field.Field, _ []byte) error {
+		switch f.Tag {
+		case 1<<3 | field.Varint:
+			into.Valid = f.Number != 0
+		case 2<<3 | field.Bytes:
+			into.Data = f.Data
+		case 3<<3 | field.Bytes:
+			into.Error = bytes.Clone(f.Data)
+		case 4<<3 | field.Varint:
+			into.ChunkId = int32(f.Number)
+		case 5<<3 | field.Varint:
+			into.TotalChunks = int32(f.Number)
+		case 6<<3 | field.Varint:
+			into.TotalSize = f.Number
 		}
-		switch f.key() {
-		case field{num: 1, typ: protowire.VarintType}.key():
-			into.Valid = f.n != 0
-		case field{num: 2, typ: protowire.BytesType}.key():
-			into.Data = f.b
-		case field{num: 3, typ: protowire.BytesType}.key():
-			into.Error = bytes.Clone(f.b)
-		case field{num: 4, typ: protowire.VarintType}.key():
-			into.ChunkId = int32(f.n)
-		case field{num: 5, typ: protowire.VarintType}.key():
-			into.TotalChunks = int32(f.n)
-		case field{num: 6, typ: protowire.VarintType}.key():
-			into.TotalSize = f.n
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func readPut(b []byte, into *raypb.PutResponse) error {
 	into.Id, into.Valid, into.Error = nil, false, nil
-	for len(b) > 0 {
-		f, err := nextField(&b)
-		if err != nil {
-			return err
+	return field.Each(b, func(f field.Field, _ []byte) error {
+		switch f.Tag {
+		case 1<<3 | field.Bytes:
+			into.Id = bytes.Clone(f.Data)
+		case 2<<3 | field.Varint:
+			into.Valid = f.Number != 0
+		case 3<<3 | field.Bytes:
+			into.Error = bytes.Clone(f.Data)
 		}
-		switch f.key() {
-		case field{num: 1, typ: protowire.BytesType}.key():
-			into.Id = bytes.Clone(f.b)
-		case field{num: 2, typ: protowire.VarintType}.key():
-			into.Valid = f.n != 0
-		case field{num: 3, typ: protowire.BytesType}.key():
-			into.Error = bytes.Clone(f.b)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func readTicket(b []byte, into *raypb.ClientTaskTicket) error {
 	into.Valid, into.Error = false, nil
-	for len(b) > 0 {
-		f, err := nextField(&b)
-		if err != nil {
-			return err
+	return field.Each(b, func(f field.Field, _ []byte) error {
+		switch f.Tag {
+		case 1<<3 | field.Varint:
+			into.Valid = f.Number != 0
+		case 2<<3 | field.Bytes:
+			into.ReturnIds = append(into.ReturnIds, bytes.Clone(f.Data))
+		case 3<<3 | field.Bytes:
+			into.Error = bytes.Clone(f.Data)
 		}
-		switch f.key() {
-		case field{num: 1, typ: protowire.VarintType}.key():
-			into.Valid = f.n != 0
-		case field{num: 2, typ: protowire.BytesType}.key():
-			into.ReturnIds = append(into.ReturnIds, bytes.Clone(f.b))
-		case field{num: 3, typ: protowire.BytesType}.key():
-			into.Error = bytes.Clone(f.b)
-		}
-	}
-	return nil
-}
-
-// field is one field of a message.
-type field struct {
-	num protowire.Number
-	typ protowire.Type
-	n   uint64 // of a varint
-	b   []byte // of bytes, aliased
-}
-
-// key tells fields of one number and different types apart.
-func (f field) key() uint64 { return protowire.EncodeTag(f.num, f.typ) }
-
-// nextField takes one field off b. Values of types that Ray's messages do not have here are skipped.
-func nextField(b *[]byte) (field, error) {
-	num, typ, n := protowire.ConsumeTag(*b)
-	if n < 0 {
-		return field{}, protowire.ParseError(n)
-	}
-	f := field{num: num, typ: typ}
-	rest := (*b)[n:]
-	switch typ {
-	case protowire.VarintType:
-		f.n, n = protowire.ConsumeVarint(rest)
-	case protowire.BytesType:
-		f.b, n = protowire.ConsumeBytes(rest)
-	default:
-		n = protowire.ConsumeFieldValue(num, typ, rest)
-	}
-	if n < 0 {
-		return field{}, protowire.ParseError(n)
-	}
-	*b = rest[n:]
-	return f, nil
-}
-
-func sizeOfVarint(num protowire.Number, v uint64) int {
-	if v == 0 {
-		return 0
-	}
-	return protowire.SizeTag(num) + protowire.SizeVarint(v)
-}
-
-func sizeOfBytes[T string | []byte](num protowire.Number, v T) int {
-	return protowire.SizeTag(num) + protowire.SizeBytes(len(v))
-}
-
-// sizeOfSome is sizeOfBytes for a field that is left out if it is empty.
-func sizeOfSome[T string | []byte](num protowire.Number, v T) int {
-	if len(v) == 0 {
-		return 0
-	}
-	return sizeOfBytes(num, v)
-}
-
-func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
-	if v == 0 {
-		return b
-	}
-	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
-}
-
-// appendHead begins a field of so many bytes.
-func appendHead(b []byte, num protowire.Number, size int) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.BytesType), uint64(size))
-}
-
-func appendSome[T string | []byte](b []byte, num protowire.Number, v T) []byte {
-	if len(v) == 0 {
-		return b
-	}
-	return append(appendHead(b, num, len(v)), v...)
+		return nil
+	})
 }
 
 func sizeOfGet(m *raypb.GetRequest, from int32) int {
-	n := sizeOfVarint(3, flag(m.GetAsynchronous())) + sizeOfVarint(5, uint64(from))
+	n := field.SizeVarint(3, field.Bit(m.GetAsynchronous())) + field.SizeVarint(5, uint64(from))
 	for _, id := range m.GetIds() {
-		n += sizeOfBytes(4, id)
+		n += field.SizeMessage(4, len(id))
 	}
 	return n
 }
 
 func appendGet(b []byte, m *raypb.GetRequest, from int32) []byte {
-	b = appendVarint(b, 3, flag(m.GetAsynchronous()))
+	b = field.AppendVarint(b, 3, field.Bit(m.GetAsynchronous()))
 	for _, id := range m.GetIds() {
-		b = append(appendHead(b, 4, len(id)), id...)
+		b = append(field.AppendHead(b, 4, len(id)), id...)
 	}
-	return appendVarint(b, 5, uint64(from))
-}
-
-func flag(b bool) uint64 {
-	if b {
-		return 1
-	}
-	return 0
+	return field.AppendVarint(b, 5, uint64(from))
 }
 
 // The sizes of puts and tasks are without the data, which come last.
 
 func sizeOfPut(m *raypb.PutRequest, chunk int32) int {
-	return sizeOfSome(2, m.GetClientRefId()) + sizeOfVarint(3, uint64(chunk)) +
-		sizeOfVarint(4, uint64(countChunks(m.GetData()))) + sizeOfVarint(5, uint64(len(m.GetData())))
+	return field.SizeBytes(2, m.GetClientRefId()) + field.SizeVarint(3, uint64(chunk)) +
+		field.SizeVarint(4, uint64(countChunks(m.GetData()))) + field.SizeVarint(5, uint64(len(m.GetData())))
 }
 
 func appendPut(b []byte, m *raypb.PutRequest, chunk int32) []byte {
-	b = appendSome(b, 2, m.GetClientRefId())
-	b = appendVarint(b, 3, uint64(chunk))
-	b = appendVarint(b, 4, uint64(countChunks(m.GetData())))
-	return appendVarint(b, 5, uint64(len(m.GetData())))
+	b = field.AppendBytes(b, 2, m.GetClientRefId())
+	b = field.AppendVarint(b, 3, uint64(chunk))
+	b = field.AppendVarint(b, 4, uint64(countChunks(m.GetData())))
+	return field.AppendVarint(b, 5, uint64(len(m.GetData())))
 }
 
 func sizeOfTask(m *raypb.ClientTask, chunk int32) int {
-	return sizeOfVarint(1, uint64(m.GetType())) + sizeOfSome(2, m.GetName()) + sizeOfSome(3, m.GetPayloadId()) +
-		sizeOfSome(6, m.GetClientId()) + sizeOfOptions(7, m.GetOptions()) + sizeOfOptions(8, m.GetBaselineOptions()) +
-		sizeOfSome(9, m.GetNamespace()) + sizeOfVarint(11, uint64(chunk)) + sizeOfVarint(12, uint64(countChunks(m.GetData())))
+	return field.SizeVarint(1, uint64(m.GetType())) + field.SizeBytes(2, m.GetName()) + field.SizeBytes(3, m.GetPayloadId()) +
+		field.SizeBytes(6, m.GetClientId()) + sizeOfOptions(7, m.GetOptions()) + sizeOfOptions(8, m.GetBaselineOptions()) +
+		field.SizeBytes(9, m.GetNamespace()) + field.SizeVarint(11, uint64(chunk)) + field.SizeVarint(12, uint64(countChunks(m.GetData())))
 }
 
 func appendTask(b []byte, m *raypb.ClientTask, chunk int32) []byte {
-	b = appendVarint(b, 1, uint64(m.GetType()))
-	b = appendSome(b, 2, m.GetName())
-	b = appendSome(b, 3, m.GetPayloadId())
-	b = appendSome(b, 6, m.GetClientId())
+	b = field.AppendVarint(b, 1, uint64(m.GetType()))
+	b = field.AppendBytes(b, 2, m.GetName())
+	b = field.AppendBytes(b, 3, m.GetPayloadId())
+	b = field.AppendBytes(b, 6, m.GetClientId())
 	b = appendOptions(b, 7, m.GetOptions())
 	b = appendOptions(b, 8, m.GetBaselineOptions())
-	b = appendSome(b, 9, m.GetNamespace())
-	b = appendVarint(b, 11, uint64(chunk))
-	return appendVarint(b, 12, uint64(countChunks(m.GetData())))
+	b = field.AppendBytes(b, 9, m.GetNamespace())
+	b = field.AppendVarint(b, 11, uint64(chunk))
+	return field.AppendVarint(b, 12, uint64(countChunks(m.GetData())))
 }
 
 func sizeOfOptions(num protowire.Number, m *raypb.TaskOptions) int {
 	if m == nil {
 		return 0
 	}
-	return protowire.SizeTag(num) + protowire.SizeBytes(sizeOfSome(1, m.GetPickledOptions()))
+	return field.SizeMessage(num, field.SizeBytes(1, m.GetPickledOptions()))
 }
 
 func appendOptions(b []byte, num protowire.Number, m *raypb.TaskOptions) []byte {
 	if m == nil {
 		return b
 	}
-	b = appendHead(b, num, sizeOfSome(1, m.GetPickledOptions()))
-	return appendSome(b, 1, m.GetPickledOptions())
+	b = field.AppendHead(b, num, field.SizeBytes(1, m.GetPickledOptions()))
+	return field.AppendBytes(b, 1, m.GetPickledOptions())
 }

@@ -2,68 +2,30 @@ package pushtask
 
 import (
 	"errors"
-	"slices"
 	"unicode/utf8"
 	"unsafe"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/field"
 )
 
-var (
-	errTruncated = errors.New("pushtask: the message is malformed")
-	errText      = errors.New("pushtask: text is not UTF-8")
-)
-
-// field is one field of a message: a number or bytes, by its wire type.
-type field struct {
-	tag    uint64 // number and wire type, as on the wire
-	number uint64
-	data   []byte
-}
-
-// The wire types, as they stand in a tag beside the number of the field.
-const (
-	varint = uint64(protowire.VarintType)
-	bytes  = uint64(protowire.BytesType)
-)
+var errText = errors.New("pushtask: text is not UTF-8")
 
 // consume hands the fields of a message to read, which tells whether it knows them. Those that it does not know are left
 // to the generated code.
-func consume(b []byte, m proto.Message, read func(f field) (known bool, err error)) error {
+func consume(b []byte, m proto.Message, read func(f field.Field) (known bool, err error)) error {
 	var rest []byte
-	for len(b) > 0 {
-		number, wireType, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return errTruncated
-		}
-		f := field{tag: protowire.EncodeTag(number, wireType)}
-		size := 0
-		switch wireType {
-		case protowire.VarintType:
-			f.number, size = protowire.ConsumeVarint(b[n:])
-		case protowire.BytesType:
-			f.data, size = protowire.ConsumeBytes(b[n:])
-			f.data = slices.Clip(f.data)
-		default:
-			size = protowire.ConsumeFieldValue(number, wireType, b[n:])
-		}
-		if size < 0 {
-			return errTruncated
-		}
+	err := field.Each(b, func(f field.Field, whole []byte) error {
 		known, err := read(f)
-		if err != nil {
-			return err
-		}
 		if !known {
-			rest = append(rest, b[:n+size]...)
+			rest = append(rest, whole...)
 		}
-		b = b[n+size:]
-	}
-	if rest == nil {
-		return nil
+		return err
+	})
+	if err != nil || rest == nil {
+		return err
 	}
 	return proto.UnmarshalOptions{Merge: true}.Unmarshal(rest, m)
 }
@@ -91,17 +53,17 @@ type request struct {
 
 func unmarshalRequest(b []byte, m *corepb.PushTaskRequest) error {
 	r := &request{}
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 1<<3 | bytes:
-			m.IntendedWorkerId = f.data
-		case 2<<3 | bytes:
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 1<<3 | field.Bytes:
+			m.IntendedWorkerId = f.Data
+		case 2<<3 | field.Bytes:
 			m.TaskSpec = &r.spec
-			return true, r.unmarshalSpec(f.data)
-		case 3<<3 | varint:
-			m.SequenceNumber = int64(f.number)
-		case 4<<3 | varint:
-			m.ClientProcessedUpTo = int64(f.number)
+			return true, r.unmarshalSpec(f.Data)
+		case 3<<3 | field.Varint:
+			m.SequenceNumber = int64(f.Number)
+		case 4<<3 | field.Varint:
+			m.ClientProcessedUpTo = int64(f.Number)
 		default:
 			return false, nil
 		}
@@ -111,29 +73,29 @@ func unmarshalRequest(b []byte, m *corepb.PushTaskRequest) error {
 
 func (r *request) unmarshalSpec(b []byte) error {
 	m := &r.spec
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 1<<3 | varint:
-			m.Type = corepb.TaskType(f.number)
-		case 2<<3 | bytes:
-			return true, text(&m.Name, f.data)
-		case 3<<3 | varint:
-			m.Language = corepb.Language(f.number)
-		case 4<<3 | bytes:
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 1<<3 | field.Varint:
+			m.Type = corepb.TaskType(f.Number)
+		case 2<<3 | field.Bytes:
+			return true, text(&m.Name, f.Data)
+		case 3<<3 | field.Varint:
+			m.Language = corepb.Language(f.Number)
+		case 4<<3 | field.Bytes:
 			m.FunctionDescriptor = &r.descriptor
-			return true, r.unmarshalDescriptor(f.data)
-		case 5<<3 | bytes:
-			m.JobId = f.data
-		case 6<<3 | bytes:
-			m.TaskId = f.data
-		case 7<<3 | bytes:
-			m.ParentTaskId = f.data
-		case 9<<3 | bytes:
-			m.CallerId = f.data
-		case 10<<3 | bytes:
+			return true, r.unmarshalDescriptor(f.Data)
+		case 5<<3 | field.Bytes:
+			m.JobId = f.Data
+		case 6<<3 | field.Bytes:
+			m.TaskId = f.Data
+		case 7<<3 | field.Bytes:
+			m.ParentTaskId = f.Data
+		case 9<<3 | field.Bytes:
+			m.CallerId = f.Data
+		case 10<<3 | field.Bytes:
 			m.CallerAddress = &r.caller
-			return true, unmarshalAddress(f.data, &r.caller)
-		case 11<<3 | bytes:
+			return true, unmarshalAddress(f.Data, &r.caller)
+		case 11<<3 | field.Bytes:
 			var arg *corepb.TaskArg
 			if m.Args == nil {
 				m.Args = r.argList[:0]
@@ -144,20 +106,20 @@ func (r *request) unmarshalSpec(b []byte) error {
 				arg = &corepb.TaskArg{}
 			}
 			m.Args = append(m.Args, arg)
-			return true, unmarshalArg(f.data, arg)
-		case 12<<3 | varint:
-			m.NumReturns = f.number
-		case 16<<3 | bytes:
+			return true, unmarshalArg(f.Data, arg)
+		case 12<<3 | field.Varint:
+			m.NumReturns = f.Number
+		case 16<<3 | field.Bytes:
 			m.ActorTaskSpec = &r.actorTask
-			return true, unmarshalActorTask(f.data, &r.actorTask)
-		case 24<<3 | bytes:
-			return true, text(&m.ConcurrencyGroupName, f.data)
-		case 29<<3 | varint:
-			m.AttemptNumber = int32(f.number)
-		case 38<<3 | varint:
-			m.GeneratorBackpressureNumObjects = int64(f.number)
-		case 39<<3 | varint:
-			m.EnableTaskEvents = f.number != 0
+			return true, unmarshalActorTask(f.Data, &r.actorTask)
+		case 24<<3 | field.Bytes:
+			return true, text(&m.ConcurrencyGroupName, f.Data)
+		case 29<<3 | field.Varint:
+			m.AttemptNumber = int32(f.Number)
+		case 38<<3 | field.Varint:
+			m.GeneratorBackpressureNumObjects = int64(f.Number)
+		case 39<<3 | field.Varint:
+			m.EnableTaskEvents = f.Number != 0
 		default:
 			return false, nil
 		}
@@ -166,23 +128,23 @@ func (r *request) unmarshalSpec(b []byte) error {
 }
 
 func (r *request) unmarshalDescriptor(b []byte) error {
-	return consume(b, &r.descriptor, func(f field) (bool, error) {
-		if f.tag != 2<<3|bytes {
+	return consume(b, &r.descriptor, func(f field.Field) (bool, error) {
+		if f.Tag != 2<<3|field.Bytes {
 			return false, nil
 		}
 		r.oneof.PythonFunctionDescriptor = &r.python
 		r.descriptor.FunctionDescriptor = &r.oneof
 		m := &r.python
-		return true, consume(f.data, m, func(f field) (bool, error) {
-			switch f.tag {
-			case 1<<3 | bytes:
-				return true, text(&m.ModuleName, f.data)
-			case 2<<3 | bytes:
-				return true, text(&m.ClassName, f.data)
-			case 3<<3 | bytes:
-				return true, text(&m.FunctionName, f.data)
-			case 4<<3 | bytes:
-				return true, text(&m.FunctionHash, f.data)
+		return true, consume(f.Data, m, func(f field.Field) (bool, error) {
+			switch f.Tag {
+			case 1<<3 | field.Bytes:
+				return true, text(&m.ModuleName, f.Data)
+			case 2<<3 | field.Bytes:
+				return true, text(&m.ClassName, f.Data)
+			case 3<<3 | field.Bytes:
+				return true, text(&m.FunctionName, f.Data)
+			case 4<<3 | field.Bytes:
+				return true, text(&m.FunctionHash, f.Data)
 			}
 			return false, nil
 		})
@@ -190,16 +152,16 @@ func (r *request) unmarshalDescriptor(b []byte) error {
 }
 
 func unmarshalAddress(b []byte, m *corepb.Address) error {
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 1<<3 | bytes:
-			m.NodeId = f.data
-		case 2<<3 | bytes:
-			return true, text(&m.IpAddress, f.data)
-		case 3<<3 | varint:
-			m.Port = int32(f.number)
-		case 4<<3 | bytes:
-			m.WorkerId = f.data
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 1<<3 | field.Bytes:
+			m.NodeId = f.Data
+		case 2<<3 | field.Bytes:
+			return true, text(&m.IpAddress, f.Data)
+		case 3<<3 | field.Varint:
+			m.Port = int32(f.Number)
+		case 4<<3 | field.Bytes:
+			m.WorkerId = f.Data
 		default:
 			return false, nil
 		}
@@ -208,12 +170,12 @@ func unmarshalAddress(b []byte, m *corepb.Address) error {
 }
 
 func unmarshalArg(b []byte, m *corepb.TaskArg) error {
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 2<<3 | bytes:
-			m.Data = f.data
-		case 3<<3 | bytes:
-			m.Metadata = f.data
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 2<<3 | field.Bytes:
+			m.Data = f.Data
+		case 3<<3 | field.Bytes:
+			m.Metadata = f.Data
 		default:
 			return false, nil
 		}
@@ -222,14 +184,14 @@ func unmarshalArg(b []byte, m *corepb.TaskArg) error {
 }
 
 func unmarshalActorTask(b []byte, m *corepb.ActorTaskSpec) error {
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 2<<3 | bytes:
-			m.ActorId = f.data
-		case 4<<3 | bytes:
-			m.ActorCreationDummyObjectId = f.data
-		case 5<<3 | varint:
-			m.ConcurrencyGroupSequenceNumber = f.number
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 2<<3 | field.Bytes:
+			m.ActorId = f.Data
+		case 4<<3 | field.Bytes:
+			m.ActorCreationDummyObjectId = f.Data
+		case 5<<3 | field.Varint:
+			m.ConcurrencyGroupSequenceNumber = f.Number
 		default:
 			return false, nil
 		}
@@ -245,9 +207,9 @@ type reply struct {
 
 func unmarshalReply(b []byte, m *corepb.PushTaskReply) error {
 	r := &reply{}
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 1<<3 | bytes:
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 1<<3 | field.Bytes:
 			object := &r.object
 			if m.ReturnObjects == nil {
 				m.ReturnObjects = r.list[:0]
@@ -255,19 +217,19 @@ func unmarshalReply(b []byte, m *corepb.PushTaskReply) error {
 				object = &corepb.ReturnObject{}
 			}
 			m.ReturnObjects = append(m.ReturnObjects, object)
-			return true, unmarshalObject(f.data, object)
-		case 3<<3 | varint:
-			m.WorkerExiting = f.number != 0
-		case 5<<3 | varint:
-			m.IsRetryableError = f.number != 0
-		case 6<<3 | varint:
-			m.IsApplicationError = f.number != 0
-		case 7<<3 | varint:
-			m.WasCancelledBeforeRunning = f.number != 0
-		case 8<<3 | bytes:
-			return true, text(&m.ActorReprName, f.data)
-		case 9<<3 | bytes:
-			return true, text(&m.TaskExecutionError, f.data)
+			return true, unmarshalObject(f.Data, object)
+		case 3<<3 | field.Varint:
+			m.WorkerExiting = f.Number != 0
+		case 5<<3 | field.Varint:
+			m.IsRetryableError = f.Number != 0
+		case 6<<3 | field.Varint:
+			m.IsApplicationError = f.Number != 0
+		case 7<<3 | field.Varint:
+			m.WasCancelledBeforeRunning = f.Number != 0
+		case 8<<3 | field.Bytes:
+			return true, text(&m.ActorReprName, f.Data)
+		case 9<<3 | field.Bytes:
+			return true, text(&m.TaskExecutionError, f.Data)
 		default:
 			return false, nil
 		}
@@ -276,18 +238,18 @@ func unmarshalReply(b []byte, m *corepb.PushTaskReply) error {
 }
 
 func unmarshalObject(b []byte, m *corepb.ReturnObject) error {
-	return consume(b, m, func(f field) (bool, error) {
-		switch f.tag {
-		case 1<<3 | bytes:
-			m.ObjectId = f.data
-		case 2<<3 | varint:
-			m.InPlasma = f.number != 0
-		case 3<<3 | bytes:
-			m.Data = f.data
-		case 4<<3 | bytes:
-			m.Metadata = f.data
-		case 6<<3 | varint:
-			m.Size = int64(f.number)
+	return consume(b, m, func(f field.Field) (bool, error) {
+		switch f.Tag {
+		case 1<<3 | field.Bytes:
+			m.ObjectId = f.Data
+		case 2<<3 | field.Varint:
+			m.InPlasma = f.Number != 0
+		case 3<<3 | field.Bytes:
+			m.Data = f.Data
+		case 4<<3 | field.Bytes:
+			m.Metadata = f.Data
+		case 6<<3 | field.Varint:
+			m.Size = int64(f.Number)
 		default:
 			return false, nil
 		}
