@@ -1,11 +1,8 @@
 package connector_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +17,7 @@ import (
 // A server that lives and starts no process for a session is told as such, and connected to once that is over.
 func TestAServerThatStartsNoProcess(t *testing.T) {
 	head := raytest.Head(t)
-	server := clientServerProcess(t, head.Ports().Client)
+	server := raytest.Process(t, "ray.util.client.server\x00", "--port="+strconv.Itoa(head.Ports().Client)+"\x00")
 	var once sync.Once
 	address := editProxy(t, head.ClientAddress(), func(method string, answer []byte) []byte {
 		if strings.HasSuffix(method, "/ClusterInfo") { // the greeting was answered; nothing more is
@@ -62,26 +59,4 @@ func comesUp(t *testing.T, conn *connector.Connector) {
 	if _, _, err := conn.WaitSession(deadline(t), 0); err != nil {
 		t.Fatalf("%v: %+v", err, conn.Info())
 	}
-}
-
-// clientServerProcess is the process of the Ray Client server on a port.
-func clientServerProcess(t *testing.T, port int) int {
-	t.Helper()
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range lines {
-		line, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(line, []byte("ray.util.client.server\x00")) || !bytes.Contains(line, []byte("--port="+strconv.Itoa(port)+"\x00")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pid
-	}
-	t.Fatalf("no Ray Client server on port %d", port)
-	return 0
 }

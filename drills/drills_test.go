@@ -167,7 +167,7 @@ func late(by time.Duration) func(*rig) {
 
 // killSession kills the process that Ray runs for our session; there is no other session.
 func (r *rig) killSession() {
-	kill(r.now, process(r.now, "ray.util.client.server", "mode=specific-server", r.head.GCSAddress()), syscall.SIGKILL)
+	kill(r.now, raytest.Process(r.now, "ray.util.client.server", "mode=specific-server", r.head.GCSAddress()), syscall.SIGKILL)
 	r.timeline.note("the session's process is killed")
 	r.timeline.back() // Ray has to start one more process, and nothing else
 }
@@ -184,8 +184,8 @@ func (r *rig) killGCS() {
 // killAndStart kills one process of the head and starts it again. `ray start` would end the head for that, so it is
 // stopped first, and stays so: a supervisor of single processes is in its place.
 func (r *rig) killAndStart(what string, words ...string) {
-	kill(r.now, process(r.now, "-m\x00ray.scripts.scripts\x00start\x00--head", "--port\x00"+strconv.Itoa(r.ports.GCS)), syscall.SIGSTOP)
-	pid := process(r.now, words...)
+	kill(r.now, raytest.Process(r.now, "-m\x00ray.scripts.scripts\x00start\x00--head", "--port\x00"+strconv.Itoa(r.ports.GCS)), syscall.SIGSTOP)
+	pid := raytest.Process(r.now, words...)
 	program := remember(r.now, pid)
 	kill(r.now, pid, syscall.SIGKILL)
 	r.timeline.note("%s is killed", what)

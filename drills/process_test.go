@@ -1,7 +1,6 @@
 package drills_test
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,38 +9,6 @@ import (
 	"syscall"
 	"testing"
 )
-
-// process finds the one living process whose command line has all of the words.
-func process(t *testing.T, words ...string) int {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []int
-	for _, file := range files {
-		line, err := os.ReadFile(file)
-		if err != nil || len(line) == 0 {
-			continue // it ended
-		}
-		// The head's guard has the arguments of `ray start` among its own.
-		has := !bytes.Contains(line, []byte("seedcore_guard"))
-		for _, word := range words {
-			has = has && bytes.Contains(line, []byte(word))
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if has && pid != os.Getpid() {
-			found = append(found, pid)
-		}
-	}
-	if len(found) != 1 {
-		t.Fatalf("the processes with %q are %v, want one", words, found)
-	}
-	return found[0]
-}
 
 func kill(t *testing.T, pid int, signal syscall.Signal) {
 	t.Helper()

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -308,33 +306,13 @@ func TestBlackHole(t *testing.T) {
 }
 
 // clientServers returns the processes of the Ray Client server of a head, the common one or those of the sessions.
-func clientServers(t *testing.T, head *rayhead.Head, mode string) map[int]bool {
+func clientServers(t *testing.T, head *rayhead.Head, mode string) []int {
 	t.Helper()
-	port := head.ClientAddress()[strings.LastIndexByte(head.ClientAddress(), ':')+1:]
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
+	words := []string{"ray.util.client.server", head.GCSAddress(), "mode=" + mode}
+	if mode == "proxy" {
+		words = append(words, head.ClientAddress()[strings.LastIndexByte(head.ClientAddress(), ':')+1:])
 	}
-	found := map[int]bool{}
-	for _, file := range files {
-		line, err := os.ReadFile(file)
-		if err != nil {
-			continue // ended meanwhile
-		}
-		args := string(line)
-		if !strings.Contains(args, "ray.util.client.server") || !strings.Contains(args, head.GCSAddress()) || !strings.Contains(args, "mode="+mode) {
-			continue
-		}
-		if mode == "proxy" && !strings.Contains(args, port) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		found[pid] = true
-	}
-	return found
+	return raytest.Processes(t, words...)
 }
 
 func killProcess(t *testing.T, pid int) {
@@ -351,7 +329,7 @@ func TestDeathOfTheSessionsProcess(t *testing.T) {
 	before := clientServers(t, head, "specific-server")
 	s := open(t, ray.Config{ReconnectGrace: 2 * time.Minute})
 	mine := clientServers(t, head, "specific-server")
-	maps.DeleteFunc(mine, func(pid int, _ bool) bool { return before[pid] })
+	mine = slices.DeleteFunc(mine, func(pid int) bool { return slices.Contains(before, pid) })
 	if len(mine) != 1 {
 		t.Fatalf("processes of the session: %v", mine)
 	}
@@ -363,7 +341,7 @@ func TestDeathOfTheSessionsProcess(t *testing.T) {
 	got := make(chan error, 1)
 	go func() { got <- second(s.Get(ctx, ref)) }()
 	waitFor(t, "the get to be under way", func() bool { return s.Stats().Outstanding > 0 })
-	for pid := range mine {
+	for _, pid := range mine {
 		killProcess(t, pid)
 	}
 	waitLost(t, s)
@@ -384,7 +362,7 @@ func TestDeathOfTheServer(t *testing.T) {
 	if len(servers) != 1 {
 		t.Fatalf("servers: %v", servers)
 	}
-	for pid := range servers {
+	for _, pid := range servers {
 		killProcess(t, pid)
 	}
 	waitLost(t, s)
