@@ -1,25 +1,23 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
 
+	"github.com/seedcore/seedcore/bench/gauge"
+	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/organism"
 	"github.com/seedcore/seedcore/ray"
 	"github.com/seedcore/seedcore/server"
-	"github.com/seedcore/seedcore/worker"
 )
 
 const setupTimeout = 3 * time.Minute
@@ -98,7 +96,7 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 		}
 		processes[name] = info.PID
 	}
-	load := loadAverage()
+	load := gauge.LoadAverage()
 	rows, err := measure(ctx, paths, processes, rounds, window)
 	if err != nil {
 		return err
@@ -114,35 +112,10 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 }
 
 func createGoActor(ctx context.Context, client *ray.Client) error {
-	self, err := os.Executable()
-	if err != nil {
+	if err := peer.CreateGoActors(ctx, client.Session(), echoClass, ray.ActorOptions{Namespace: namespace, NumCPUs: 0.1}, goActor); err != nil {
 		return err
 	}
-	pkg, err := ray.BinaryPackage(self)
-	if err != nil {
-		return err
-	}
-	session := client.Session()
-	uri, err := session.UploadPackage(ctx, pkg)
-	if err != nil {
-		return err
-	}
-	for _, c := range worker.Classes() {
-		if c.Name != echoClass {
-			continue
-		}
-		class, err := session.GoClass(ctx, c.Name, c.Methods)
-		if err != nil {
-			return err
-		}
-		if _, err := session.CreateActor(ctx, class, ray.ActorOptions{
-			Name: goActor, Namespace: namespace, Detached: true, NumCPUs: 0.1,
-			RuntimeEnv: ray.GoRuntimeEnv(uri),
-		}); err != nil {
-			return err
-		}
-	}
-	_, err = client.Call(ctx, namespace, goActor, "ping")
+	_, err := client.Call(ctx, namespace, goActor, "ping")
 	return err
 }
 
@@ -200,49 +173,23 @@ func measure(ctx context.Context, paths map[string]path, processes map[string]in
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
 		for i := range rows {
 			r := rows[(i+round)%len(rows)]
-			before, err := cpuTime(processes[r.actor])
+			before, err := gauge.CPUTime(processes[r.actor])
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("the actor's process: %w", err)
 			}
 			s, err := paths[r.path].measure(ctx, r.actor, window, r.depth)
 			if err != nil {
 				return nil, fmt.Errorf("%s on %s: %w", r.path, r.actor, err)
 			}
-			after, err := cpuTime(processes[r.actor])
+			after, err := gauge.CPUTime(processes[r.actor])
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("the actor's process: %w", err)
 			}
 			s.actorCPU = after - before
 			r.samples = append(r.samples, s)
 		}
 	}
 	return rows, nil
-}
-
-// loadAverage tells how busy the machine is with other things; unknown where /proc does not say.
-func loadAverage() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if first, _, ok := strings.Cut(string(text), " "); err == nil && ok {
-		return first
-	}
-	return "unknown"
-}
-
-// cpuTime returns the CPU time that a process has taken so far, in seconds.
-func cpuTime(pid int) (float64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("the actor's process: %w", err)
-	}
-	// The name, in parentheses, is the second field and may hold spaces; user and system time are the 14th and 15th.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("the actor's process: /proc/%d/stat is %q", pid, stat)
-	}
-	const ticksPerSecond = 100 // of every Linux that Go runs on
-	user, userErr := strconv.ParseFloat(fields[11], 64)
-	system, systemErr := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / ticksPerSecond, errors.Join(userErr, systemErr)
 }
 
 // perCall returns the CPU time that the actor's process took for a call, in seconds.
@@ -270,7 +217,7 @@ func (r *row) rate() float64 {
 	for i, s := range r.samples {
 		rates[i] = float64(s.calls) / s.seconds
 	}
-	return quantile(rates, 0.5)
+	return gauge.Quantile(rates, 0.5)
 }
 
 func (r *row) latency(q float64) float64 {
@@ -278,15 +225,7 @@ func (r *row) latency(q float64) float64 {
 	for _, s := range r.samples {
 		all = append(all, s.latencies...)
 	}
-	return quantile(all, q)
-}
-
-func quantile(values []float64, q float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+	return gauge.Quantile(all, q)
 }
 
 func render(rows []*row, rayVersion, load string, rounds int, window time.Duration) string {

@@ -9,9 +9,10 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/seedcore/seedcore/bench/gauge"
 )
 
 // depths are tried for each pipelined row before the rounds; the best one is used in them.
@@ -206,7 +207,8 @@ func (st *stage) counts(ctx context.Context, kind string, actors []string) (c co
 	return c, nil
 }
 
-// cpuTime returns the CPU time that the threads of a process have taken so far, in seconds.
+// cpuTime returns the CPU time that the threads of a process have taken so far, in seconds: finer than gauge.CPUTime, which
+// counts hundredths, of which a short row has few.
 func cpuTime(pid int) (float64, error) {
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
@@ -228,15 +230,6 @@ func cpuTime(pid int) (float64, error) {
 	return total, nil
 }
 
-// loadAverage tells how busy the machine is with other things; unknown where /proc does not say.
-func loadAverage() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if first, _, ok := strings.Cut(string(text), " "); err == nil && ok {
-		return first
-	}
-	return "unknown"
-}
-
 func (s sample) rate() float64 { return float64(s.Calls) / s.Seconds }
 
 // perCall is a time in microseconds a call.
@@ -249,13 +242,5 @@ func (r *row) median(value func(sample) float64) float64 {
 	for i, s := range r.samples {
 		values[i] = value(s)
 	}
-	return middle(values)
-}
-
-func middle(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return gauge.Quantile(values, 0.5)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/seedcore/seedcore/bench/gauge"
 )
 
 //go:embed limits.md
@@ -36,7 +38,7 @@ func ratio(a, b *row, value func(sample) float64) float64 {
 	for i := range min(len(a.samples), len(b.samples)) {
 		ratios = append(ratios, value(a.samples[i])/value(b.samples[i]))
 	}
-	return middle(ratios)
+	return gauge.Quantile(ratios, 0.5)
 }
 
 func (st *stage) render(rows []*row, load string, took time.Duration) string {

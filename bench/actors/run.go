@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seedcore/seedcore/bench/gauge"
 	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/ray"
-	"github.com/seedcore/seedcore/worker"
 )
 
 //go:embed caller.py
@@ -59,7 +59,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}()
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	load := loadAverage()
+	load := gauge.LoadAverage()
 	head, err := rayhead.Start(setup, rayhead.Config{Python: s.python, NumCPUs: 16, ObjectStoreMemory: 512 << 20})
 	if err != nil {
 		return err
@@ -180,30 +180,8 @@ func (st *stage) createGoActors(ctx context.Context, address string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, session.Close(context.WithoutCancel(ctx))) }()
-	self, err := os.Executable()
-	if err != nil {
+	if err := peer.CreateGoActors(ctx, session, echoClass, ray.ActorOptions{Namespace: namespace}, actorNames(goKind, st.fan)...); err != nil {
 		return err
-	}
-	pkg, err := ray.BinaryPackage(self)
-	if err != nil {
-		return err
-	}
-	uri, err := session.UploadPackage(ctx, pkg)
-	if err != nil {
-		return err
-	}
-	for _, c := range worker.Classes() {
-		class, err := session.GoClass(ctx, c.Name, c.Methods)
-		if err != nil {
-			return err
-		}
-		for _, name := range actorNames(goKind, st.fan) {
-			if _, err := session.CreateActor(ctx, class, ray.ActorOptions{
-				Name: name, Namespace: namespace, Detached: true, RuntimeEnv: ray.GoRuntimeEnv(uri),
-			}); err != nil {
-				return err
-			}
-		}
 	}
 	for _, name := range actorNames(goKind, st.fan) {
 		if _, _, err := st.goCounts(ctx, name); err != nil {

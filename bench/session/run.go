@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/seedcore/seedcore/bench/gauge"
 	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/internal/rayhead"
 )
@@ -108,7 +110,6 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 // serverCPU returns how many seconds of CPU the processes of Ray's client server have used: the one that all clients
 // talk to, and the one of each session.
 func serverCPU() (float64, error) {
-	const ticksPerSecond = 100 // Linux, for user space
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return 0, err
@@ -120,22 +121,18 @@ func serverCPU() (float64, error) {
 		if err != nil || !bytes.Contains(cmdline, []byte("ray.util.client.server")) {
 			continue
 		}
-		stat, err := os.ReadFile(filepath.Join(filepath.Dir(path), "stat"))
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
+			return 0, err
+		}
+		took, err := gauge.CPUTime(pid)
+		if _, gone := errors.AsType[*fs.PathError](err); gone {
 			continue
 		}
-		// Behind the name in parentheses, user and system time are the 12th and the 13th field.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) < 13 {
-			return 0, fmt.Errorf("%s cannot be read", filepath.Dir(path))
+		if err != nil {
+			return 0, err
 		}
-		for _, field := range fields[11:13] {
-			ticks, err := strconv.ParseFloat(field, 64)
-			if err != nil {
-				return 0, err
-			}
-			total += ticks / ticksPerSecond
-		}
+		total += took
 	}
 	return total, nil
 }
@@ -160,8 +157,7 @@ func median(results []result, value func(result) float64) float64 {
 	for i, r := range results {
 		values[i] = value(r)
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return gauge.Quantile(values, 0.5)
 }
 
 func rate(r result) float64   { return float64(r.N) / r.Seconds }
