@@ -180,6 +180,11 @@ var ignored = []struct{ name, why string }{
 	{"LOOKUP_RETRIES", "a missing actor is looked for until the caller's deadline"},
 	{"LOOKUP_BACKOFF_S", "a missing actor is looked for until the caller's deadline"},
 	{"TIER0_ATTACH_ACTORS", "agents are found by class and namespace, whoever made them"},
+	{"SEEDCORE_OPTIONAL_BACKENDS", "there are no databases"},
+	{"MISS_THRESHOLD", "there is no observer agent"},
+	{"FORCE_STDOUT_HANDLER", "logs go to standard error, in the form that SEEDCORE_LOG_FORMAT says"},
+	{"SERVE_HTTP_HOST", "Ray Serve is not used; --listen or SEEDCORE_LISTEN sets where the API listens"},
+	{"SERVE_HTTP_PORT", "Ray Serve is not used; --listen or SEEDCORE_LISTEN sets where the API listens"},
 	{"SEEDCORE_API_ADDRESS", "nothing calls the own API; --listen or SEEDCORE_LISTEN sets where it listens"},
 }
 

@@ -178,7 +178,8 @@ func TestIgnoredVariablesAreToldOf(t *testing.T) {
 	for _, name := range []string{
 		"RAY_PASSWORD", "RAY_IGNORE_REINIT_ERROR", "RAY_CONNECTION_TIMEOUT", "RAY_DASHBOARD_ADDRESS", "RAY_DASHBOARD_URL",
 		"RAY_SERVE_ADDRESS", "RAY_SERVE_URL", "MW_ACTOR_NAME", "MISS_TRACKER_NAME", "SHARED_CACHE_NAME", "AUTO_CREATE",
-		"LOOKUP_RETRIES", "LOOKUP_BACKOFF_S", "TIER0_ATTACH_ACTORS", "SEEDCORE_API_ADDRESS",
+		"LOOKUP_RETRIES", "LOOKUP_BACKOFF_S", "TIER0_ATTACH_ACTORS", "SEEDCORE_API_ADDRESS", "SEEDCORE_OPTIONAL_BACKENDS",
+		"MISS_THRESHOLD", "FORCE_STDOUT_HANDLER", "SERVE_HTTP_HOST", "SERVE_HTTP_PORT",
 	} {
 		cfg, err := connector.FromLookup(lookup(map[string]string{name: "hush"}))
 		if err != nil || len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0], name) || !strings.Contains(cfg.Warnings[0], "ignored") {

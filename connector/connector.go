@@ -81,7 +81,7 @@ func New(cfg Config) (*Connector, error) {
 		ownerDone: make(chan struct{}),
 		allDone:   make(chan struct{}),
 		bulk:      newBulkLane(cfg),
-		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, Namespace: cfg.Namespace, DirectMode: cfg.Direct},
+		info:      Info{State: StateDisconnected, Since: time.Now(), Address: cfg.Address, NamespaceAsked: cfg.Namespace, Namespace: cfg.Namespace, DirectMode: cfg.Direct},
 	}
 	c.owner, c.stop = context.WithCancel(context.Background())
 	c.publish()

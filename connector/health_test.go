@@ -2,6 +2,7 @@ package connector_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -36,6 +37,11 @@ func TestTheSessionsHealthIsSeenFromItsUse(t *testing.T) {
 	head := raytest.Head(t)
 	proxy := faultproxy.New(t, head.ClientAddress())
 	conn, client := byCallsAlone(t, head.GCSAddress(), proxy.Address())
+	events := conn.Subscribe(1000)
+	defer events.Close()
+	if info := conn.Info(); info.NamespaceAsked == "" || info.Namespace != info.NamespaceAsked || info.Protocol != "ray-client+core" {
+		t.Errorf("%+v", info)
+	}
 	namespace := client.Session().Info().Namespace
 	call := func() error {
 		_, err := client.Call(context.Background(), namespace, "nobody", "nothing")
@@ -69,6 +75,23 @@ func TestTheSessionsHealthIsSeenFromItsUse(t *testing.T) {
 	}
 	if again := call(); again == nil || again.Error() != first.Error() {
 		t.Errorf("%v became %v", first, again)
+	}
+
+	seen := map[connector.State]bool{}
+	for len(events.Events()) > 0 {
+		info := (<-events.Events()).Info
+		seen[info.State] = true
+		if _, err := json.Marshal(info); err != nil {
+			t.Errorf("%s: %v", info.State, err)
+		}
+		if info.LastError != "" && info.NextStep == "" {
+			t.Errorf("%s: nothing is said about what to do about %q", info.State, info.LastError)
+		}
+	}
+	for _, s := range []connector.State{connector.StateDegraded, connector.StateLost, connector.StateDisconnected} {
+		if !seen[s] {
+			t.Errorf("there was no event of %s in %v", s, seen)
+		}
 	}
 }
 

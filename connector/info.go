@@ -17,8 +17,13 @@ type Info struct {
 	// of the one that is used or was tried last.
 	Address  string `json:"address"`
 	Resolved string `json:"resolved,omitempty"`
-	// Namespace is the effective one: it is asked for explicitly and checked on every session.
-	Namespace string `json:"namespace"`
+	// NamespaceAsked is Config.Namespace, and Namespace the effective one, which the session told: Open refuses a session in
+	// which they differ. Without a session they are the same.
+	NamespaceAsked string `json:"namespace_asked"`
+	Namespace      string `json:"namespace"`
+	// Protocol is how the cluster is spoken to: "ray-client", or "ray-client+core" where its GCS, and with it actors
+	// themselves, are reached as well. Empty without a session.
+	Protocol string `json:"protocol,omitempty"`
 
 	// SessionID to PythonVersion describe the session that there is. They are empty from its loss until there is the next.
 	SessionID     string `json:"session_id,omitempty"`
@@ -40,8 +45,7 @@ type Info struct {
 	// Ready: the hooks of this session are done; see OnSession. Pending is what the newest failure of one was.
 	Ready   bool   `json:"ready"`
 	Pending string `json:"pending,omitempty"`
-	// LastError is the newest failure, kept until both links are well again, and NextStep what to do about one that kept us
-	// from connecting.
+	// LastError is the newest failure, kept until both links are well again, and NextStep what to do about it.
 	LastError string `json:"last_error,omitempty"`
 	NextStep  string `json:"next_step,omitempty"`
 	// Attempts counts the tries to connect since the last session, at each of several addresses.
@@ -64,6 +68,7 @@ func (l *Link) answered(latency time.Duration) { *l = Link{true, time.Now(), lat
 // forgetSession empties what describes a session that is gone.
 func (i *Info) forgetSession() {
 	i.SessionID, i.JobID, i.NodeID, i.ClusterID, i.GCSAddress, i.RayVersion, i.PythonVersion = "", "", "", "", "", "", ""
+	i.Protocol = ""
 	i.Session.Answers, i.GCS.Answers = false, false
 	i.Direct, i.NoDirect = false, ""
 	i.Ready, i.Pending = false, ""

@@ -147,8 +147,9 @@ func (c *Connector) adopt(p path) {
 func (i *Info) setPath(p path) {
 	i.ClusterID, i.Direct, i.NoDirect = "", p.direct != nil, ""
 	i.GCS.Answers = p.proven
+	i.Protocol = "ray-client"
 	if p.gcs != nil {
-		i.ClusterID = p.gcs.ClusterID()
+		i.ClusterID, i.Protocol = p.gcs.ClusterID(), "ray-client+core"
 	}
 	if p.proven {
 		i.GCS.LastHealthy = time.Now()

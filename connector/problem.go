@@ -53,6 +53,30 @@ func (k Kind) NextStep() string {
 	return ""
 }
 
+// stepForLinks says what to do about checks of the two links that failed, each or both; empty when neither did.
+func stepForLinks(session, gcs error) string {
+	switch {
+	case session != nil && gcs != nil:
+		return "look at the head and the way there: neither its Ray Client server nor its GCS answers; the connection comes back by itself"
+	case session != nil:
+		return "look at the head's Ray Client server (ray_client_server*.log): the cluster itself answers; the session is resumed, or replaced by itself"
+	case gcs != nil:
+		return "open the way to the GCS (port 6379) and to the nodes' workers, or look at the head (gcs_server.out); calls go through the session meanwhile"
+	}
+	return ""
+}
+
+// stepAfterLoss says what to do about a session that is gone.
+func stepAfterLoss(cause error) string {
+	switch reasonOf(cause) {
+	case "reset":
+		return ""
+	case "cluster_replaced":
+		return "nothing: a session of the cluster that is there now is opened; what lived in the other one is gone"
+	}
+	return "nothing: a new session is opened, and refs and handles of the old one are stale; if it happens often, see ray_client_server*.log on the head"
+}
+
 // ConnectError is why an attempt to connect failed. It wraps the cause.
 type ConnectError struct {
 	// Kind is what to test for; errors.Is with the ray errors named at the kinds does the same. Of several addresses it is

@@ -185,7 +185,7 @@ func (c *Connector) settle(err error) {
 // open opens a session and, where possible, the direct path. Each has a time of its own: a session is not lost for a slow
 // GCS, and a slow session leaves the GCS its time.
 func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info, error) {
-	info := Info{Namespace: c.cfg.Namespace, Resolved: where.session, DirectMode: c.cfg.Direct}
+	info := Info{NamespaceAsked: c.cfg.Namespace, Namespace: c.cfg.Namespace, Resolved: where.session, DirectMode: c.cfg.Direct}
 	ctx, cancel := context.WithTimeout(c.owner, c.cfg.ConnectTimeout)
 	defer cancel()
 	start := time.Now()
@@ -210,7 +210,7 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 		next, err = c.continuePath(c.owner, info.GCSAddress, info.NodeID)
 	}
 	if err != nil {
-		info.LastError = err.Error()
+		info.LastError, info.NextStep = err.Error(), stepForLinks(nil, err)
 	}
 	client := ray.NewClient(session, next.gcs, next.direct, next.reason).WithDirect(c.cfg.Direct).WithTimeout(c.cfg.CallTimeout)
 	return client, next, info, nil
@@ -360,7 +360,7 @@ func (c *Connector) check() (gone bool) {
 		if c.path.gcs != nil && gcs.err == nil {
 			i.GCS.answered(gcs.latency)
 		}
-		i.LastError = ""
+		i.LastError, i.NextStep = "", stepForLinks(first.err, gcs.err)
 		if err := errors.Join(first.err, gcs.err); err != nil {
 			i.LastError = err.Error()
 		}
@@ -383,7 +383,7 @@ func (c *Connector) lose(cause error) {
 		c.stat.Lost++
 	}
 	c.set(func(i *Info) {
-		i.State, i.LastError, i.Attempts = StateLost, cause.Error(), 0
+		i.State, i.LastError, i.NextStep, i.Attempts = StateLost, cause.Error(), stepAfterLoss(cause), 0
 		i.forgetSession()
 	})
 }

@@ -60,7 +60,8 @@ type GCS struct {
 func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
 	g := &GCS{address: address, credentials: opts.Credentials}
 	secured, _ := opts.Credentials.DialOptions(address)
-	conn, err := grpc.NewClient("dns:///"+address, append(secured,
+	// As in a session, the dialler asks for the name at every connection.
+	conn, err := grpc.NewClient("passthrough:///"+address, append(secured,
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 3 * time.Second,

@@ -48,7 +48,13 @@ type Stats struct {
 // New opens a proxy to the target (host:port) that is closed at the end of the test.
 func New(t testing.TB, target string) *Proxy {
 	t.Helper()
-	p, err := Open(target)
+	return NewAt(t, "127.0.0.1:0", target)
+}
+
+// NewAt is New with the address to listen at.
+func NewAt(t testing.TB, address, target string) *Proxy {
+	t.Helper()
+	p, err := open(address, target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +63,10 @@ func New(t testing.TB, target string) *Proxy {
 }
 
 // Open opens a proxy to the target (host:port), on a free port of 127.0.0.1. The caller closes it.
-func Open(target string) (*Proxy, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func Open(target string) (*Proxy, error) { return open("127.0.0.1:0", target) }
+
+func open(address, target string) (*Proxy, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("faultproxy: %w", err)
 	}
