@@ -20,25 +20,10 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// soak skips a test that takes minutes, unless SEEDCORE_SOAK asks for it: 1 is its full length, 0.05 a twentieth. It
-// returns n times that.
+// soak returns the share of n that make soak asks for, at least 2; elsewhere the test is skipped.
 func soak(t *testing.T, n int) int {
 	t.Helper()
-	text := os.Getenv("SEEDCORE_SOAK")
-	if text == "" {
-		t.Skip("takes minutes; make soak")
-	}
-	share, err := strconv.ParseFloat(text, 64)
-	if err != nil || share <= 0 || share > 1 {
-		t.Fatalf("SEEDCORE_SOAK=%q is no share between 0 and 1", text)
-	}
-	return max(2, int(share*float64(n)))
-}
-
-// found is a line of the report that make soak writes.
-func found(t *testing.T, format string, args ...any) {
-	t.Helper()
-	fmt.Fprintf(t.Output(), "soak: | %s | %s |\n", t.Name(), fmt.Sprintf(format, args...))
+	return max(2, int(raytest.Soak(t)*float64(n)))
 }
 
 // leftovers is what a process has when nothing is under way.
@@ -92,7 +77,7 @@ func TestSoakSessions(t *testing.T) {
 		closeSession(t, s)
 	}
 	end := takeStock(t)
-	found(t, "%d sessions: goroutines %d to %d, files %d to %d, RSS %.1f to %.1f MB; at most %d clients at a server",
+	raytest.SoakFound(t, "%d sessions: goroutines %d to %d, files %d to %d, RSS %.1f to %.1f MB; at most %d clients at a server",
 		cycles, base.goroutines, end.goroutines, base.files, end.files, float64(base.rss)/1e6, float64(end.rss)/1e6, clients)
 	if end.goroutines > base.goroutines+2 || end.files > base.files+2 || end.rss > base.rss+8<<20 || clients != 1 {
 		t.Errorf("%+v became %+v, %d clients", base, end, clients)
@@ -170,7 +155,7 @@ func TestSoakCalls(t *testing.T) {
 	run(calls)
 	took := time.Since(begun)
 	end, after := settle()
-	found(t, "%d calls at %.0f/s: goroutines %d to %d, files %d to %d, RSS %.1f to %.1f MB; objects at the server %d to %d",
+	raytest.SoakFound(t, "%d calls at %.0f/s: goroutines %d to %d, files %d to %d, RSS %.1f to %.1f MB; objects at the server %d to %d",
 		calls, float64(calls)/took.Seconds(), base.goroutines, end.goroutines, base.files, end.files, float64(base.rss)/1e6, float64(end.rss)/1e6, before, after)
 	// The second question finds the first one's function.
 	if end.goroutines > base.goroutines+2 || end.files > base.files+2 || end.rss > base.rss+8<<20 || after > before+2 {
@@ -221,7 +206,7 @@ func TestSoakCuts(t *testing.T) {
 	for _, n := range sent {
 		total += n
 	}
-	found(t, "%d cuts, %d calls, each executed once; %+v", done, total, s.Stats())
+	raytest.SoakFound(t, "%d cuts, %d calls, each executed once; %+v", done, total, s.Stats())
 	if done < cuts || s.Stats().Reconnects < int64(done)-1 {
 		t.Errorf("%d cuts, %+v", done, s.Stats())
 	}
@@ -246,7 +231,7 @@ func TestSoakLargeGetWithFaults(t *testing.T) {
 		return nil
 	}))
 	checkLarge(t, s, ref, size)
-	found(t, "%d bytes, %d chunks, %d resumptions", size, chunks, s.Stats().Reconnects)
+	raytest.SoakFound(t, "%d bytes, %d chunks, %d resumptions", size, chunks, s.Stats().Reconnects)
 }
 
 // A value of more than 2 GiB, which no message of Ray can carry, goes there and comes back.
@@ -257,7 +242,7 @@ func TestSoakBeyondTwoGiB(t *testing.T) {
 	put := takeStock(t)
 	checkLarge(t, s, ref, size)
 	got := takeStock(t)
-	found(t, "%d bytes put and got; RSS %.0f MB after the put, %.0f MB after the get", size, float64(put.rss)/1e6, float64(got.rss)/1e6)
+	raytest.SoakFound(t, "%d bytes put and got; RSS %.0f MB after the put, %.0f MB after the get", size, float64(put.rss)/1e6, float64(got.rss)/1e6)
 	if put.rss > 300<<20 || got.rss > 300<<20 {
 		t.Errorf("the value stays in memory: %+v, %+v", put, got)
 	}

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests whose names begin with TestSoak, which other runs skip, and writes what they found to bench/soak.md.
+# Runs the tests whose names begin with TestSoak, which other runs skip, and writes what they found to bench/soak.md, where
+# the lines of tests that did not run stay.
 # Such a test asks for SEEDCORE_SOAK (a share of its full length, 1 by default) and prints lines "soak: | test | text |".
 # The test of more than 2 GiB wants about 16 GiB of memory, and 5 GiB of /dev/shm for the object store.
-# Usage: [SHARE=0.05] soak.sh [PACKAGE ...]
+# Usage: [SHARE=0.05] [RUN=TestSoakKills] soak.sh [PACKAGE ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,16 +14,21 @@ export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 
 status=0
-CGO_ENABLED=0 go test -count=1 -v -p 1 -timeout 90m -run '^TestSoak' -exec "'$PWD/scripts/isolate.sh'" "$@" | tee "$TMPDIR/log" || status=1
+CGO_ENABLED=0 go test -count=1 -v -p 1 -timeout 90m -run "${RUN:-^TestSoak}" -exec "'$PWD/scripts/isolate.sh'" "$@" | tee "$TMPDIR/log" || status=1
 if [ $status = 0 ]; then
+	run="$(date -u +%F), $(nproc) CPUs, share $SEEDCORE_SOAK"
+	sed -n "s/^ *soak: | \([^|]*\) | /| \1 | $run | /p" "$TMPDIR/log" >"$TMPDIR/new"
+	grep -s '^| Test' bench/soak.md >"$TMPDIR/old" || true
 	{
 		echo "# Soak"
 		echo
-		echo "$(date -u +%F), $(nproc) CPUs, share $SEEDCORE_SOAK of the full length. Written by make soak."
+		echo "Written by make soak. The share is that of the test's full length."
 		echo
-		echo "| test | found |"
-		echo "|--- |--- |"
-		sed -n 's/^ *soak: //p' "$TMPDIR/log"
-	} >bench/soak.md
+		echo "| test | run | found |"
+		echo "|--- |--- |--- |"
+		# Each test's newest line, in a fixed order.
+		cat "$TMPDIR/new" "$TMPDIR/old" | awk -F ' [|] ' '!seen[$1]++' | sort
+	} >"$TMPDIR/soak.md"
+	cp "$TMPDIR/soak.md" bench/soak.md
 fi
 exit $status

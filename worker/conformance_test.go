@@ -196,20 +196,8 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	session, err := ray.Open(ctx, ray.Config{Address: head.ClientAddress(), Namespace: namespace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened := session // what is returned may be nil
-	t.Cleanup(func() { _ = opened.Close(context.Background()) })
-	pkg, err := ray.BinaryPackage(raytest.BuildGo(t, "./worker/internal/testworker"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	uri, err := session.UploadPackage(ctx, pkg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	session = openSession(t, head, namespace)
+	env := goActorEnv(ctx, t, session)
 	goClass, err := session.GoClass(ctx, "Subject", []string{
 		"echo", "add", "reset", "record", "recorded", "fail", "size", "make", "forward", "later", "where", "count",
 	}, ray.ConcurrencyGroup{Name: "apart", MaxConcurrency: 2, Methods: []string{"forward", "where"}})
@@ -221,7 +209,7 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 		t.Fatal(err)
 	}
 	if version := session.Info().RayVersion; !slices.ContainsFunc(ray.GoActorVersions(), func(v string) bool { return strings.HasPrefix(version, v+".") }) {
-		_, err := session.CreateActor(ctx, goClass, ray.ActorOptions{RuntimeEnv: ray.GoRuntimeEnv(uri)})
+		_, err := session.CreateActor(ctx, goClass, ray.ActorOptions{RuntimeEnv: env})
 		if !errors.Is(err, ray.ErrUnsupportedVersion) || ray.SentOf(err) != ray.SentNo {
 			t.Errorf("a Go actor on Ray %s: %v", version, err)
 		}
@@ -230,7 +218,7 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 	for i, class := range []*ray.ActorClass{goClass, pyClass} {
 		opts := ray.ActorOptions{Name: subjects[i], Detached: true}
 		if class == goClass {
-			opts.RuntimeEnv = ray.GoRuntimeEnv(uri)
+			opts.RuntimeEnv = env
 		}
 		h, err := session.CreateActor(ctx, class, opts, 0)
 		if err != nil {

@@ -60,6 +60,26 @@ class Ledger:
         raise ValueError("refused")
 
 
+class Tally:
+    """Counts calls, and writes each down with the life of the process and the count. The same actor as the class Tally of
+    worker/internal/testworker."""
+
+    def __init__(self, path):
+        self.file = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        self.life = os.urandom(16).hex()
+        self.n = 0
+
+    def count(self, call, seconds):
+        self.n += 1
+        os.write(self.file, f"{call} {self.life} {self.n}\n".encode())
+        time.sleep(seconds)
+        return self.n
+
+    def refuse(self, call, seconds):
+        self.count(call, seconds)
+        raise RuntimeError("refused")
+
+
 class Echo:
     def echo(self, value):
         return value

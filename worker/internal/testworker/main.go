@@ -179,6 +179,7 @@ func main() {
 		"stream": (*counter).stream, "one_value": (*counter).pid,
 	})
 	worker.Register("Subject", newSubject)
+	worker.Register("Tally", newTally)
 	worker.Main()
 	fmt.Fprintln(os.Stderr, "testworker: to be started by a raylet only")
 	os.Exit(2)
