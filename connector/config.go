@@ -57,7 +57,8 @@ type Config struct {
 	// GCS, which is looked for in the background afterwards. Default 5 s each.
 	HealthInterval, HealthTimeout time.Duration
 	// FirstBackoff and SlowestBackoff bound the pause between two attempts to connect in the background, and between two
-	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). Default 0.5 s and 3 s.
+	// looks for a GCS that was not reachable. The pause doubles and is drawn at random below that (full jitter). While the server is full it is four times
+	// as long, since an attempt takes a thread of the server. Default 0.5 s and 3 s.
 	FirstBackoff, SlowestBackoff time.Duration
 	// ReconnectGrace is how long the cluster keeps a session that was cut; see ray.Config. A shorter one makes for a quicker
 	// change to another address, and loses refs to shorter cuts. Default ray.DefaultReconnectGrace, 30 s.

@@ -22,7 +22,7 @@ const (
 	KindNotRay          Kind = "not_ray"         // what listens there does not speak gRPC: ray.ErrNotRay
 	KindWrongServer     Kind = "wrong_server"    // a gRPC server, but not Ray Client's: ray.ErrOtherServer
 	KindUnauthenticated Kind = "unauthenticated" // the cluster wants a token, or another one: ray.ErrUnauthenticated
-	KindFull            Kind = "full"            // full, or silent for another reason: ray.ErrServerFull
+	KindFull            Kind = "full"            // full, or silent for another reason: ray.ErrServerFull; a ray.FullError has what was seen
 	KindTimeout         Kind = "timeout"         // the server is there, and the session did not come up in time
 	KindOther           Kind = "other"           // none of these
 )

@@ -14,6 +14,9 @@ const (
 	// farewell bounds the closing of a session that is being replaced, and is the time that a direct path which was replaced
 	// stays open.
 	farewell = 5 * time.Second
+	// fullFactor is how much longer the pauses are while the server is full: an attempt keeps one of the threads that its
+	// other clients wait for, for some seconds.
+	fullFactor = 4
 	// noFarewell is for a session that does not answer: the server cannot take leave of it.
 	noFarewell = 200 * time.Millisecond
 )
@@ -35,7 +38,11 @@ func (c *Connector) supervise() {
 		}
 		if err != nil {
 			failures++
-			if !c.rest(failures) {
+			wait := c.backoff(failures)
+			if problem, ok := errors.AsType[*ConnectError](err); ok && problem.Kind == KindFull {
+				wait *= fullFactor
+			}
+			if !c.rest(wait) {
 				return
 			}
 			continue
@@ -49,15 +56,15 @@ func (c *Connector) supervise() {
 	}
 }
 
-// rest waits before the next attempt: for a time that grows when the connection is to be kept up, else until somebody
-// asks for it. It returns false when the connector closes.
-func (c *Connector) rest(failures int) bool {
+// rest waits before the next attempt: for d when the connection is to be kept up, else until somebody asks for it. It
+// returns false when the connector closes.
+func (c *Connector) rest(d time.Duration) bool {
 	c.mu.Lock()
 	persistent := c.persistent
 	c.mu.Unlock()
 	var due <-chan time.Time
 	if persistent {
-		due = time.After(c.backoff(failures))
+		due = time.After(d)
 	}
 	select {
 	case <-due:

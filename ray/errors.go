@@ -47,7 +47,7 @@ var (
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
 	// ErrUnresolvable, ErrNotListening, ErrNotRay, ErrOtherServer and ErrServerFull say more of ErrNoClientServer: the host
 	// name has no address; nothing accepts connections; what does is no gRPC server; it is another one; it is full, or
-	// silent for a reason that cannot be told from that.
+	// silent for a reason that cannot be told from that, as the FullError in the chain says.
 	ErrUnresolvable = errors.New("ray: the host name does not resolve")
 	ErrNotListening = errors.New("ray: nothing accepts connections at the address")
 	ErrNotRay       = errors.New("ray: what listens at the address does not speak gRPC")

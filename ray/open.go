@@ -39,7 +39,9 @@ var errStart = errors.New("the Ray Client server failed to start a process for t
 //
 // Ray's server fails to start sessions at random; Open tries again, as a new client, until ctx ends. It does not wait for
 // a server to appear: when nothing answers at the address, or something that is no Ray Client server or has no room for
-// another client, it returns an error that wraps ErrNoClientServer at once, or after 15 seconds of silence.
+// another client, it returns an error that wraps ErrNoClientServer at once, or after 15 seconds of silence. A server that is
+// full is a *FullError in it: one that begins the session and then has no thread for its requests is found out after some 7
+// seconds, while one whose process for the session is slow is waited for.
 //
 // A cluster whose Ray version is none of TestedVersions is no error: Open says so once, as a warning to the logger.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
@@ -174,8 +176,7 @@ func (s *Session) greet(ctx context.Context) error {
 		if err := absent(ctx, s.cfg.Address); err != nil {
 			return fmt.Errorf("%w: silence for %v: %w", ErrNoClientServer, pingTimeout, err)
 		}
-		return fmt.Errorf("%w: %w: silence for %v; the server may have as many clients as it has threads for (RAY_CLIENT_SERVER_MAX_THREADS): close some, or restart it",
-			ErrNoClientServer, ErrServerFull, pingTimeout)
+		return fmt.Errorf("%w: %w", ErrNoClientServer, &FullError{Sign: FullSilent})
 	}
 	if refusal := refused(s.cfg.Credentials, err); refusal != nil {
 		return refusal
@@ -217,7 +218,7 @@ func (s *Session) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	place, err := s.runtimeContext(ctx)
+	place, err := s.place(ctx, int(about.GetNumClients()))
 	if err != nil {
 		return err
 	}
@@ -257,7 +258,7 @@ func (s *Session) init(ctx context.Context) error {
 	switch {
 	case err == nil:
 	case status.Code(err) == codes.ResourceExhausted:
-		return fmt.Errorf("%w: %w: it has no room for another client (RAY_CLIENT_SERVER_MAX_THREADS): %w", ErrNoClientServer, ErrServerFull, err)
+		return fmt.Errorf("%w: %w", ErrNoClientServer, &FullError{Sign: FullRefused, Err: err})
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: no process for the session yet: %w", ErrNoClientServer, err)
 	default:

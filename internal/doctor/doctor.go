@@ -170,6 +170,12 @@ func (e *examination) session(ctx context.Context) {
 			cure = "see the cause, and ray_client_server*.log in the head's log directory"
 		}
 		e.add(steps[0], Failed, err.Error(), cure)
+		if full, ok := errors.AsType[*ray.FullError](err); ok {
+			e.skip("versions", "namespace")
+			e.noRoom(full)
+			e.skip("GCS", "direct calls", "clock")
+			return
+		}
 		e.skip(steps[1:]...)
 		return
 	}
@@ -204,6 +210,16 @@ func (e *examination) room(clients int) {
 		return
 	}
 	e.add("room", OK, found, "")
+}
+
+// noRoom is what room has to say when there is no session for want of it.
+func (e *examination) noRoom(full *ray.FullError) {
+	found := map[ray.FullSign]string{
+		ray.FullRefused: "the server refuses another session",
+		ray.FullStarved: fmt.Sprintf("the server began a session, one of %d, with its last thread: it has none left for what the sessions ask", full.Clients),
+		ray.FullSilent:  "the server keeps connections up and answers nothing: sessions, or requests that wait, have all of its threads, or it hangs",
+	}[full.Sign]
+	e.add("room", Failed, found, connector.KindFull.NextStep())
 }
 
 // direct tells the way to the GCS from the way to the actors.
