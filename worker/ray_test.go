@@ -245,7 +245,7 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("ends of processes", func(t *testing.T) {
 		f := native
 		f.t = t
-		for _, name := range []string{"killed -9", "exit restarts", "crash restarts", "kill restarts", "sigterm", "kill", "terminated", "out of scope", "drained"} {
+		for _, name := range []string{"killed -9", "exit restarts", "crash restarts", "kill restarts", "sigterm", "kill", "terminated", "out of scope", "drained", "asked to end"} {
 			f.is(name, "true")
 		}
 		f.is("restarted without state", "6")
@@ -254,7 +254,7 @@ func TestOnARealRay(t *testing.T) {
 		f.is("draining", "2")
 		f.raised("drained call", "ActorDiedError")
 		for _, how := range []string{"sigterm", "terminated", "scoped"} {
-			if !strings.Contains(f.output, "OnExit of on-"+how) {
+			if !printed(t, head, "OnExit of on-"+how) {
 				t.Errorf("OnExit did not run when %s", how)
 			}
 		}
@@ -267,6 +267,29 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("nothing is left", func(t *testing.T) { nothingIsLeft(t, native, head) })
 	if t.Failed() {
 		t.Logf("native driver:\n%s\nRay Client:\n%s", native.output, client.output)
+	}
+}
+
+// printed waits until a worker of the head has printed a text: into Ray's log, which outlives the worker. The driver gets it later.
+func printed(t *testing.T, head *rayhead.Head, text string) bool {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		logs, err := filepath.Glob(filepath.Join(head.TempDir(), "session_latest", "logs", "worker-*.out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range logs {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(content, []byte(text)) {
+				return true
+			}
+		}
+		if time.Now().After(end) {
+			return false
+		}
 	}
 }
 

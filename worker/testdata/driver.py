@@ -360,7 +360,7 @@ def main():
     shutil.rmtree(directory)
 
     asked = {how: subject("on-" + how, lifetime=None if how == "scoped" else "detached") for how in ("sigterm", "terminated", "scoped")}
-    get([s.add.remote(1) for s in asked.values()])
+    pids = get([s.pid.remote() for s in asked.values()])
     for s in list_actors(address=f"http://{dashboard}"):
         if s.name == "on-sigterm":
             os.kill(s.pid, signal.SIGTERM)
@@ -368,10 +368,10 @@ def main():
     del s
     asked.clear()
     drained()
+    found("asked to end", until(lambda: not any(alive(pid) for pid in pids)))
 
     found("memory", get(a.memory.remote()))
     found("left", [get(a.pid.remote()), parent(get(a.pid.remote()))])
-    time.sleep(1.5)  # for the log monitor
 
 
 main()
