@@ -344,12 +344,9 @@ func testCancel(t *testing.T, s *ray.Session) {
 	if err := s.Cancel(ctx, queued, false, false); err != nil {
 		t.Error(err)
 	}
+	// Before 2.54 a call that waits at an actor runs all the same; one that is still on its way there is cancelled.
 	err = second(s.Get(ctx, queued))
-	if raytest.RayBefore(t, "2.54") { // a call that waits at an actor runs all the same there
-		if err != nil {
-			t.Error(err)
-		}
-	} else if !errors.Is(err, ray.ErrTaskCancelled) {
+	if !errors.Is(err, ray.ErrTaskCancelled) && (err != nil || !raytest.RayBefore(t, "2.54")) {
 		t.Error(err)
 	}
 	if err := s.Cancel(ctx, releasedRef(t, s), false, false); !errors.Is(err, ray.ErrReleased) || ray.SentOf(err) != ray.SentNo {
