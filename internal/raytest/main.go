@@ -2,6 +2,7 @@ package raytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,7 +110,7 @@ func Head(t testing.TB) *rayhead.Head {
 		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 		defer cancel()
 		if cfg, shared.err = complete(cfg); shared.err == nil {
-			shared.head, shared.err = rayhead.Start(ctx, cfg)
+			shared.head, shared.err = start(ctx, cfg)
 		}
 	})
 	if shared.err != nil {
@@ -133,12 +134,27 @@ func NewHead(t testing.TB, cfg rayhead.Config) *rayhead.Head {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, err := rayhead.Start(ctx, cfg)
+	head, err := start(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(head.Kill)
 	return head
+}
+
+// start starts a head. `ray start` before 2.54 gives up when its dashboard is not there after 20 seconds, which on a busy machine
+// says nothing; later ones wait for a minute. It is tried again.
+func start(ctx context.Context, cfg rayhead.Config) (*rayhead.Head, error) {
+	version, err := rayVersion()
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		head, err := rayhead.Start(ctx, cfg)
+		if !errors.Is(err, rayhead.ErrEnded) || !cfg.Dashboard || number(version) >= number("2.54") || attempt == 3 {
+			return head, err
+		}
+	}
 }
 
 // only is held by the test that has a head of its own.
