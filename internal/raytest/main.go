@@ -142,16 +142,15 @@ func NewHead(t testing.TB, cfg rayhead.Config) *rayhead.Head {
 	return head
 }
 
-// start starts a head. `ray start` before 2.54 gives up when its dashboard is not there after 20 seconds, which on a busy machine
-// says nothing; later ones wait for a minute. It is tried again.
+// start starts a head, up to three times if it is one with a dashboard: `ray start` ends when the dashboard is not up in time,
+// which on a busy machine says nothing. Before 2.54 the time is 20 seconds, whatever one says.
 func start(ctx context.Context, cfg rayhead.Config) (*rayhead.Head, error) {
-	version, err := rayVersion()
-	if err != nil {
-		return nil, err
+	if cfg.Dashboard {
+		cfg.Env = append([]string{"RAY_DASHBOARD_STARTUP_TIMEOUT_S=120", "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT=120"}, cfg.Env...)
 	}
 	for attempt := 1; ; attempt++ {
 		head, err := rayhead.Start(ctx, cfg)
-		if !errors.Is(err, rayhead.ErrEnded) || !cfg.Dashboard || number(version) >= number("2.54") || attempt == 3 {
+		if !errors.Is(err, rayhead.ErrEnded) || !cfg.Dashboard || attempt == 3 {
 			return head, err
 		}
 	}
