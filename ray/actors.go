@@ -68,12 +68,12 @@ func (s *Session) withGroups(ctx context.Context, target string, class *ActorCla
 		named[name] = groups[name]
 		fmt.Fprintf(&key, "%q %d ", name, groups[name])
 	}
-	options, err := pickledOptions("actor", map[string]any{"concurrency_groups": named}, nil)
+	options, err := pickleOptions("actor", map[string]any{"concurrency_groups": named}, nil)
 	if err != nil {
 		return nil, nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	h, err := s.onceFor(ctx, target, key.String()+string(class.code), class.code)
-	return h, options, err
+	return h, options.data, err
 }
 
 // ActorHandle is an actor as seen by one session. It cannot be used with another one; named actors can be got there
@@ -173,7 +173,7 @@ func (s *Session) GetActor(ctx context.Context, name, namespace string) (*ActorH
 	}
 	task := newTask(raypb.ClientTask_NAMED_ACTOR, name, nil)
 	task.task.Namespace = namespace
-	handles, err := s.submit(ctx, target, task, nil, nil)
+	handles, err := s.submit(ctx, target, task, pickledOptions{}, nil)
 	if err != nil {
 		return nil, asNotFound(err)
 	}
@@ -206,7 +206,7 @@ func (h *ActorHandle) Submit(ctx context.Context, method string, args ...any) (*
 
 // start is Submit without a ref: the caller releases what it returns. target names the call in errors.
 func (h *ActorHandle) start(ctx context.Context, method string, args []any) (result *handle, target string, err error) {
-	task, err := h.prepare(ctx, method, nil, args)
+	task, err := h.prepare(ctx, method, pickledOptions{}, args)
 	if err != nil {
 		return nil, "", err
 	}
@@ -249,7 +249,7 @@ func (h *ActorHandle) SubmitWith(ctx context.Context, method string, opts Method
 }
 
 // prepare makes the task that runs a method.
-func (h *ActorHandle) prepare(ctx context.Context, method string, options []byte, args []any) (*taskRequest, error) {
+func (h *ActorHandle) prepare(ctx context.Context, method string, options pickledOptions, args []any) (*taskRequest, error) {
 	target := h.targetOf(method)
 	refuse := func(err error) (*taskRequest, error) {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}

@@ -220,6 +220,9 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 			return nil, SentNo, fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, t.class.name, t.class.methods)
 		}
 		x := d.push(ctx, r, t, method, encoded, size)
+		if x != nil {
+			x.heard(ctx, d.opts.Tracer)
+		}
 		switch {
 		case x == nil: // given up: it goes on behind the caller, who learns what is known now
 			return nil, SentMaybe, ended(ctx)

@@ -199,8 +199,14 @@ func putReturns(kwargs map[string]any, name string, numReturns *int, dynamic boo
 	return errors.Join(errs...)
 }
 
-// pickled returns the options as Ray's keyword arguments, nil if all are the defaults.
-func (o TaskOptions) pickled() ([]byte, error) {
+// pickledOptions are options as Ray's keyword arguments, and their pickle; both are nil if all are the defaults.
+type pickledOptions struct {
+	kwargs map[string]any
+	data   []byte
+}
+
+// pickled returns the options as Ray's keyword arguments.
+func (o TaskOptions) pickled() (pickledOptions, error) {
 	kwargs := map[string]any{}
 	err := errors.Join(
 		putReturns(kwargs, o.Name, o.NumReturns, o.DynamicReturns, o.RetryExceptions),
@@ -214,10 +220,10 @@ func (o TaskOptions) pickled() ([]byte, error) {
 	if o.MaxCalls > 0 {
 		kwargs["max_calls"] = o.MaxCalls
 	}
-	return pickledOptions("task", kwargs, err)
+	return pickleOptions("task", kwargs, err)
 }
 
-func (o MethodOptions) pickled() ([]byte, error) {
+func (o MethodOptions) pickled() (pickledOptions, error) {
 	kwargs := map[string]any{}
 	err := putReturns(kwargs, o.Name, o.NumReturns, o.DynamicReturns, o.RetryExceptions)
 	if o.ConcurrencyGroup != "" {
@@ -227,10 +233,10 @@ func (o MethodOptions) pickled() ([]byte, error) {
 		err = errors.Join(err, option(isCount(*o.MaxTaskRetries, -1), "max task retries: %d is neither -1 nor a count", *o.MaxTaskRetries))
 		kwargs["max_task_retries"] = *o.MaxTaskRetries
 	}
-	return pickledOptions("method", kwargs, err)
+	return pickleOptions("method", kwargs, err)
 }
 
-func (o ActorOptions) pickled(namespace string) ([]byte, error) {
+func (o ActorOptions) pickled(namespace string) (pickledOptions, error) {
 	kwargs := map[string]any{"max_restarts": o.MaxRestarts}
 	err := errors.Join(
 		option(!o.GetIfExists || o.Name != "", "get if exists: needs a name"),
@@ -264,19 +270,19 @@ func (o ActorOptions) pickled(namespace string) ([]byte, error) {
 	for name, n := range o.ConcurrencyGroups {
 		err = errors.Join(err, option(name != "" && isCount(n, 1), "concurrency groups: %q of %d is no group", name, n))
 	}
-	return pickledOptions("actor", kwargs, err)
+	return pickleOptions("actor", kwargs, err)
 }
 
-func pickledOptions(of string, kwargs map[string]any, err error) ([]byte, error) {
+func pickleOptions(of string, kwargs map[string]any, err error) (pickledOptions, error) {
+	if err == nil && len(kwargs) == 0 {
+		return pickledOptions{}, nil
+	}
+	var data []byte
+	if err == nil {
+		data, err = marshal(kwargs)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s options: %w", ErrInvalidOption, of, err)
+		return pickledOptions{}, fmt.Errorf("%w: %s options: %w", ErrInvalidOption, of, err)
 	}
-	if len(kwargs) == 0 {
-		return nil, nil
-	}
-	data, err := marshal(kwargs)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s options: %w", ErrInvalidOption, of, err)
-	}
-	return data, nil
+	return pickledOptions{kwargs, data}, nil
 }

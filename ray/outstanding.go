@@ -58,6 +58,8 @@ type request struct {
 	shared bool
 	// progress, when not nil, hears how far the transfer is.
 	progress func(Progress)
+	// options are those of a task, as Ray's keyword arguments; they are in msg, too.
+	options map[string]any
 	// releases are what a release names.
 	releases []*tracked
 	// producesActor: the answer names an actor, which may be one that this session holds already.

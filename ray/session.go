@@ -159,7 +159,13 @@ func (s *Session) roundTrip(ctx context.Context, r *request) error {
 	if s.cfg.Tracer == nil {
 		return s.carryOut(ctx, r)
 	}
-	return traced(ctx, s.cfg.Tracer, TracedCall{r.operation(), r.target}, func(ctx context.Context) error { return s.carryOut(ctx, r) })
+	return traced(ctx, s.cfg.Tracer, TracedCall{r.operation(), r.target}, func(ctx context.Context) error {
+		if err := s.label(ctx, r); err != nil {
+			s.refs.unuse(r.uses)
+			return &CallError{Target: r.target, Sent: SentNo, Err: err}
+		}
+		return s.carryOut(ctx, r)
+	})
 }
 
 func (s *Session) carryOut(ctx context.Context, r *request) error {

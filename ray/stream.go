@@ -120,7 +120,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	s := &stream{
 		d: d, t: t, r: r, target: key.method(method), size: size, limit: int64(d.opts.StreamItems), taskID: spec.GetTaskId(), caller: l.caller.GetWorkerId(),
 		generatorID: binary.LittleEndian.AppendUint32(bytes.Clone(spec.GetTaskId()), 1),
-		x:           &exchange{done: make(chan struct{})},
+		x:           d.exchange(),
 		arrived:     make(chan struct{}, 1), items: map[int64]item{},
 	}
 	d.owner.add(s)

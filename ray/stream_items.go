@@ -206,6 +206,7 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 		case <-s.arrived:
 		case <-done:
 			done = nil
+			s.x.heard(ctx, s.d.opts.Tracer)
 		case <-ctx.Done():
 			yield(nil, &CallError{Target: s.target, Sent: SentMaybe, Err: ended(ctx)})
 			return false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
@@ -247,14 +249,23 @@ type exchange struct {
 	kept  error // why a result is still in the object store
 
 	call    pushtask.Call
-	settled atomic.Bool // whoever sets it first: the answer came, or the caller gave up
-	giveUp  *time.Timer // closes the stream of a call that was given up; set before settled
+	trailer *metadata.MD // what came with the answer; nil where nobody wants to know
+	settled atomic.Bool  // whoever sets it first: the answer came, or the caller gave up
+	giveUp  *time.Timer  // closes the stream of a call that was given up; set before settled
+}
+
+func (d *Direct) exchange() *exchange {
+	x := &exchange{done: make(chan struct{})}
+	if _, ok := d.opts.Tracer.(TraceReceiver); ok {
+		x.trailer = &metadata.MD{}
+	}
+	return x
 }
 
 // push sends one request to t and waits for the answer or for ctx. In the second case it returns nil: the exchange then
 // goes on by itself, for a bounded time, and ends the call when it is through.
 func (d *Direct) push(ctx context.Context, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
-	x := &exchange{done: make(chan struct{})}
+	x := d.exchange()
 	// Not the caller's context: the stream has to live on when the caller gives up, and of the headers
 	// only those of the trace are his.
 	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
@@ -304,7 +315,11 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 func (t *target) pushTask(ctx context.Context, x *exchange, req *corepb.PushTaskRequest) (*corepb.PushTaskReply, error) {
 	x.call.Request = req
 	reply := &corepb.PushTaskReply{}
-	err := t.conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &x.call, reply, pushTaskOptions...)
+	options := pushTaskOptions
+	if x.trailer != nil {
+		options = append(slices.Clip(options), grpc.Trailer(x.trailer))
+	}
+	err := t.conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &x.call, reply, options...)
 	x.call.Request = nil
 	return reply, err
 }

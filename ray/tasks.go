@@ -66,7 +66,7 @@ func (f Function) check() error {
 // as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value, and Kwargs in the last place
 // are keyword arguments. A function that the cluster cannot import is a *TaskError.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
-	handles, err := s.submitTask(ctx, fn, nil, args)
+	handles, err := s.submitTask(ctx, fn, pickledOptions{}, args)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (s *Session) SubmitWith(ctx context.Context, fn Function, opts TaskOptions,
 	return s.refsOf(s.submitTask(ctx, fn, options, args))
 }
 
-func (s *Session) submitTask(ctx context.Context, fn Function, options []byte, args []any) ([]*handle, error) {
+func (s *Session) submitTask(ctx context.Context, fn Function, options pickledOptions, args []any) ([]*handle, error) {
 	code, err := s.imported(ctx, fn)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func newTask(kind raypb.ClientTask_RemoteExecType, name string, payload []byte) 
 }
 
 // submit sends a task and returns its results. What the task uses is in use already.
-func (s *Session) submit(ctx context.Context, target string, task *taskRequest, options []byte, args []any) ([]*handle, error) {
+func (s *Session) submit(ctx context.Context, target string, task *taskRequest, options pickledOptions, args []any) ([]*handle, error) {
 	if err := s.prepareTask(ctx, target, task, options, args); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (s *Session) submit(ctx context.Context, target string, task *taskRequest, 
 }
 
 // prepareTask gives a task its arguments and options. It ends the uses if it fails.
-func (s *Session) prepareTask(ctx context.Context, target string, task *taskRequest, options []byte, args []any) error {
+func (s *Session) prepareTask(ctx context.Context, target string, task *taskRequest, options pickledOptions, args []any) error {
 	data, more, err := s.encodeArgs(ctx, args)
 	if err != nil {
 		s.refs.unuse(task.uses)
@@ -131,8 +131,8 @@ func (s *Session) prepareTask(ctx context.Context, target string, task *taskRequ
 	}
 	task.target, task.task.Data = target, data
 	task.uses = append(task.uses, more...)
-	if options != nil {
-		task.task.Options = &raypb.TaskOptions{PickledOptions: options}
+	if task.options = options.kwargs; options.data != nil {
+		task.task.Options = &raypb.TaskOptions{PickledOptions: options.data}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package ray
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"google.golang.org/grpc/metadata"
@@ -20,29 +21,85 @@ type Tracer interface {
 	TraceCallEnd(ctx context.Context, err error)
 }
 
-// TraceCarrier is what a Tracer may implement, so that an actor that is called directly learns which trace the call belongs to.
+// TraceCarrier is what a Tracer may implement, so that an actor that is called learns which trace the call belongs to.
 type TraceCarrier interface {
 	// TraceContext returns the W3C headers traceparent and tracestate of a context that TraceCallStart returned; "" where
-	// there is none. They are sent along with the call, which a Python actor ignores and worker.Tracer hears of. What is no
-	// printable ASCII or longer than 1 KiB is left out.
+	// there is none. They are sent along with the call of an actor, which a Python actor ignores and worker.Tracer hears of:
+	// as metadata of a direct call, and as labels of a task that goes through a session to Ray 2.60; not to other versions. What
+	// is no printable ASCII or longer than 1 KiB is left out.
 	TraceContext(ctx context.Context) (traceparent, tracestate string)
+}
+
+// TraceReceiver is what a Tracer may implement, so that the caller of a Go actor learns which span the method had.
+type TraceReceiver interface {
+	// TraceCallResponse is called before TraceCallEnd, with the W3C header traceresponse that came with the answer of a
+	// direct call, unchecked: the ids of the trace and the span of the method, as worker.TraceResponder gave them. It is not
+	// called where none came: from a Python actor or one that does not trace, through a session, and when the call ended
+	// without an answer, as a stream does that is left early or ends with an error after items.
+	TraceCallResponse(ctx context.Context, traceresponse string)
 }
 
 // carrying returns a context for requests, of which live is the lifetime and caller the trace.
 func carrying(live, caller context.Context, t Tracer) context.Context {
+	parent, state := traceContext(caller, t)
+	switch {
+	case parent == "":
+		return live
+	case state == "":
+		return metadata.AppendToOutgoingContext(live, "traceparent", parent)
+	}
+	return metadata.AppendToOutgoingContext(live, "traceparent", parent, "tracestate", state)
+}
+
+// traceContext returns what can be sent of the trace; without a parent there is nothing.
+func traceContext(ctx context.Context, t Tracer) (parent, state string) {
 	carrier, ok := t.(TraceCarrier)
 	if !ok {
-		return live
+		return "", ""
 	}
-	parent, state := carrier.TraceContext(caller)
+	parent, state = carrier.TraceContext(ctx)
 	if parent == "" || !isHeader(parent) {
-		return live
+		return "", ""
 	}
-	headers := []string{"traceparent", parent}
-	if state != "" && isHeader(state) {
-		headers = append(headers, "tracestate", state)
+	if !isHeader(state) {
+		state = ""
 	}
-	return metadata.AppendToOutgoingContext(live, headers...)
+	return parent, state
+}
+
+// label adds the trace to a call of an actor through the session: as labels of Ray's task, which no actor sees unless it looks
+// for them. Ray's own tracing has a keyword argument for it, which Ray refuses to take from a client.
+func (s *Session) label(ctx context.Context, r *request) error {
+	task := r.msg.GetTask()
+	if !tested[s.info.RayVersion].labels || task == nil || task.GetType() != raypb.ClientTask_METHOD {
+		return nil
+	}
+	parent, state := traceContext(ctx, s.cfg.Tracer)
+	if parent == "" {
+		return nil
+	}
+	labels := map[string]any{"traceparent": parent}
+	if state != "" {
+		labels["tracestate"] = state
+	}
+	kwargs := map[string]any{"_labels": labels}
+	maps.Copy(kwargs, r.options)
+	data, err := marshal(kwargs)
+	if err != nil {
+		return err
+	}
+	task.Options = &raypb.TaskOptions{PickledOptions: data}
+	return nil
+}
+
+// heard hands over what came back with the answer to a direct call.
+func (x *exchange) heard(ctx context.Context, t Tracer) {
+	if x.trailer == nil {
+		return
+	}
+	if response := x.trailer.Get("traceresponse"); len(response) > 0 {
+		t.(TraceReceiver).TraceCallResponse(ctx, response[0]) // pushTask asks for trailers only then
+	}
 }
 
 // isHeader tells whether a value can be sent. gRPC would fail the call otherwise, after it got its number.

@@ -14,6 +14,8 @@ type versionRules struct {
 	resultsStay bool
 	// streams: Direct.Stream was tested. Before 2.60 a worker is told otherwise how far its caller has come.
 	streams bool
+	// labels: a method of an actor may be called with labels. Before, Ray refuses the call.
+	labels bool
 }
 
 // tested are the Ray versions on which the tests of this package passed, the matrix of fatal inputs among them (`make
@@ -22,7 +24,7 @@ var tested = map[string]versionRules{
 	"2.40.0": {},
 	"2.48.0": {},
 	"2.54.1": {},
-	"2.60.0": {resultsStay: true, streams: true},
+	"2.60.0": {resultsStay: true, streams: true, labels: true},
 }
 
 // TestedVersions returns the Ray versions that this package was tested with, sessions and direct calls, the oldest first.

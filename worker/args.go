@@ -156,6 +156,9 @@ func parseArgs(flat []*corepb.TaskArg) (Args, error) {
 	args := Args{positional: make([]encoded, 0, len(flat)/2)}
 	for i := 0; i < len(flat); i += 2 {
 		key, arg := flat[i], flat[i+1]
+		if isTraceKeyword(key) {
+			continue
+		}
 		if key.GetObjectRef() != nil || arg.GetObjectRef() != nil {
 			return Args{}, byReference(i / 2)
 		}

@@ -117,7 +117,7 @@ func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*c
 	if err := w.captureOutput(spec.GetJobId(), className); err != nil {
 		w.log.Warn("output stays where the raylet's goes", "error", err)
 	}
-	a, creation, err := w.construct(spec, className)
+	a, creation, err := w.construct(ctx, spec, className)
 	if err != nil {
 		return nil, w.constructorFailed(className, err)
 	}
@@ -134,7 +134,7 @@ func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*c
 }
 
 // construct makes the actor. Its errors are what callers of the actor will see.
-func (w *coreWorker) construct(spec *corepb.TaskSpec, className string) (*actor, creationSpec, error) {
+func (w *coreWorker) construct(rpc context.Context, spec *corepb.TaskSpec, className string) (*actor, creationSpec, error) {
 	if w.launch.refusal != nil {
 		return nil, creationSpec{}, w.launch.refusal
 	}
@@ -156,7 +156,7 @@ func (w *coreWorker) construct(spec *corepb.TaskSpec, className string) (*actor,
 		JobID: hex.EncodeToString(spec.GetJobId()), WorkerID: hex.EncodeToString(w.workerID), NodeID: hex.EncodeToString(w.nodeID),
 		NodeIP: w.nodeIP, GCSAddress: w.launch.gcsAddress, RayVersion: w.launch.rayVersion, Caller: w.caller,
 	})
-	a.instance, err = guarded(func() (*instance, error) { return class.create(a.ctx, args) })
+	a.instance, err = traced(rpc, a.ctx, w.tracer, constructor, spec, func(ctx context.Context) (*instance, error) { return class.create(ctx, args) })
 	return a, creation, err
 }
 
@@ -220,7 +220,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		return w.streamCall(callCtx, ctx, a, c, spec)
 	}
 	// Encoded before the slot is given back, for the result may share memory with the actor.
-	values, err := w.trace(ctx, callCtx, method, func(ctx context.Context) ([]value, error) { return w.run(ctx, a, c, spec) })
+	values, err := traced(ctx, callCtx, w.tracer, method, spec, func(ctx context.Context) ([]value, error) { return w.run(ctx, a, c, spec) })
 	switch {
 	case err == nil:
 		r := reply(spec, values)

@@ -298,7 +298,7 @@ func (w *coreWorker) streamCall(ctx, rpc context.Context, a *actor, c *call, spe
 	}
 	defer w.owners.end(s)
 	defer context.AfterFunc(rpc, func() { s.fail(errCallerGone) })()
-	_, err = w.trace(rpc, ctx, c.method, func(ctx context.Context) ([]value, error) { return nil, w.makeItems(ctx, a, c, spec, s) })
+	_, err = traced(rpc, ctx, w.tracer, c.method, spec, func(ctx context.Context) (struct{}, error) { return struct{}{}, w.makeItems(ctx, a, c, spec, s) })
 	var answer *corepb.PushTaskReply
 	switch {
 	case err == nil:

@@ -29,16 +29,19 @@ const (
 
 var rpc = system.String("ray")
 
-// Tracer makes the spans. It implements ray.Tracer, ray.TraceCarrier and worker.Tracer, and is safe for concurrent use.
+// Tracer makes the spans. It implements ray.Tracer, ray.TraceCarrier and ray.TraceReceiver, worker.Tracer and
+// worker.TraceResponder, and is safe for concurrent use.
 type Tracer struct {
 	tracer     trace.Tracer
 	propagator propagation.TraceContext
 }
 
 var (
-	_ ray.Tracer       = (*Tracer)(nil)
-	_ ray.TraceCarrier = (*Tracer)(nil)
-	_ worker.Tracer    = (*Tracer)(nil)
+	_ ray.Tracer            = (*Tracer)(nil)
+	_ ray.TraceCarrier      = (*Tracer)(nil)
+	_ ray.TraceReceiver     = (*Tracer)(nil)
+	_ worker.Tracer         = (*Tracer)(nil)
+	_ worker.TraceResponder = (*Tracer)(nil)
 )
 
 // New makes a Tracer of a provider, which it does not own.
@@ -68,6 +71,25 @@ func (t *Tracer) TraceContext(ctx context.Context) (traceparent, tracestate stri
 	headers := propagation.MapCarrier{}
 	t.propagator.Inject(ctx, headers)
 	return headers["traceparent"], headers["tracestate"]
+}
+
+// TraceCallResponse implements ray.TraceReceiver: the call's span gets a link to the method's.
+func (t *Tracer) TraceCallResponse(ctx context.Context, traceresponse string) {
+	span, ok := ctx.Value(spanKey{}).(trace.Span)
+	if !ok {
+		return
+	}
+	// The two headers are written alike.
+	answered := t.propagator.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceresponse})
+	if method := trace.SpanContextFromContext(answered); method.IsValid() {
+		span.AddLink(trace.Link{SpanContext: method})
+	}
+}
+
+// TraceMethodResponse implements worker.TraceResponder.
+func (t *Tracer) TraceMethodResponse(ctx context.Context) (traceresponse string) {
+	traceresponse, _ = t.TraceContext(ctx)
+	return traceresponse
 }
 
 // TraceMethodStart implements worker.Tracer.
