@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/connector/promray"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 	"github.com/seedcore/seedcore/ray/otelray"
@@ -46,6 +47,7 @@ func begin(t *testing.T, ctx context.Context) *traces {
 	var err error
 	x.conn, err = connector.New(connector.Config{
 		Address: "ray://" + raytest.Head(t).ClientAddress(), Namespace: raytest.Namespace(t), Tracer: otelray.New(x.provider),
+		Metrics: promray.New(),
 	})
 	if err != nil {
 		t.Fatal(err)
