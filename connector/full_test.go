@@ -74,11 +74,11 @@ func TestAServerWithoutRoom(t *testing.T) {
 	address, resume := stopping(t, head, raypb.RayletDataStreamer_Datapath_FullMethodName, 2, func() int {
 		return slices.Max(raytest.Processes(t, "ray.util.client.server\x00", "--mode=specific-server\x00", head.GCSAddress()))
 	})
-	failsToConnect(t, attempt(address, 15*time.Second), connector.KindTimeout, context.DeadlineExceeded, "look at the head")
+	_ = failsToConnect(t, attempt(address, 15*time.Second), connector.KindTimeout, context.DeadlineExceeded, "look at the head")
 	resume()
 	server := raytest.Process(t, "ray.util.client.server\x00", "--port="+strconv.Itoa(head.Ports().Client)+"\x00")
 	address, resume = stopping(t, head, raypb.RayletDriver_ClusterInfo_FullMethodName, 1, func() int { return server })
-	failsToConnect(t, attempt(address, 5*time.Second), connector.KindTimeout, context.DeadlineExceeded, "look at the head")
+	_ = failsToConnect(t, attempt(address, 5*time.Second), connector.KindTimeout, context.DeadlineExceeded, "look at the head")
 	resume()
 }
 
