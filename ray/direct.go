@@ -163,8 +163,10 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // Call runs a method of a named actor and returns its result.
 //
 // While the actor is being created or restarted, Call waits for it until ctx ends; nothing was sent then. When ctx ends
-// after the request left, Call returns at once and the method may still run: the error is a *CallError with SentMaybe and
-// ctx's error. A process that dies during the call, or of which the GCS says after a silence of some seconds that the
+// after the request left, Call returns at once: the error is a *CallError with SentMaybe and ctx's error. The worker is asked
+// behind it to cancel the call, as ray.cancel in Python does: the context of a method in Go ends, a coroutine in Python gets
+// asyncio.CancelledError, what they called in their turn is cancelled too; another method in Python runs to its end, and a
+// call that waits for such a one may still run. A process that dies during the call, or of which the GCS says after a silence of some seconds that the
 // actor is not there any more, gives the same with ErrActorUnavailable. An actor that is gone gives ErrActorDied or
 // ErrActorNotFound with SentNo. What the method itself raised is a *TaskError. Nothing that was sent is sent again.
 //

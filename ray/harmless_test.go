@@ -98,6 +98,14 @@ func TestNothingThatCanBeCalledKillsAnActor(t *testing.T) {
 						t.Errorf("%s.%.40q with %.40v: %v", name, method, args, err)
 					}
 				}
+				for i, args := range oddArguments() { // given up, at different moments
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond/2)
+					_, err := x.call(ctx, name, method, args...)
+					cancel()
+					if errors.Is(err, ray.ErrActorUnavailable) || errors.Is(err, ray.ErrUnreachable) {
+						t.Errorf("%s.%.40q with %.40v, given up: %v", name, method, args, err)
+					}
+				}
 				for _, args := range oddArguments()[:3] { // as streams, left after the first item or read to their end
 					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 					for _, err := range x.direct.Stream(ctx, x.namespace, name, method, args...) {
@@ -150,10 +158,16 @@ type watchingWorker struct {
 	next     map[string]int64 // of each caller
 	tasks    map[string]bool
 	problems []string
+	arrived  chan struct{} // of a call that waits to be cancelled
+	cancel   chan struct{} // closed when it is
+	waits    *corepb.TaskSpec
 }
 
 // PushTask looks for everything that ends the process of a Python actor on Ray 2.60.
 func (w *watchingWorker) PushTask(_ context.Context, req *corepb.PushTaskRequest) (*corepb.PushTaskReply, error) {
+	if req.GetTaskSpec().GetFunctionDescriptor().GetPythonFunctionDescriptor().GetFunctionName() == "sleep" {
+		defer func() { <-w.cancel }()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.requests++
@@ -193,7 +207,22 @@ func (w *watchingWorker) PushTask(_ context.Context, req *corepb.PushTaskRequest
 	}
 	w.next[caller]++
 	w.tasks[derivedFrom(spec)] = true
+	if function.GetFunctionName() == "sleep" {
+		w.waits = spec
+		close(w.arrived)
+	}
 	return &corepb.PushTaskReply{ReturnObjects: []*corepb.ReturnObject{{Metadata: []byte("RAW")}}}, nil
+}
+
+// CancelTask looks for what ends the process there.
+func (w *watchingWorker) CancelTask(_ context.Context, req *corepb.CancelTaskRequest) (*corepb.CancelTaskReply, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !bytes.Equal(req.GetIntendedTaskId(), w.waits.GetTaskId()) || !bytes.Equal(req.GetCallerWorkerId(), w.waits.GetCallerAddress().GetWorkerId()) || req.GetForceKill() {
+		w.problems = append(w.problems, fmt.Sprintf("cancels something else, or by force: %v of %v", req, w.waits))
+	}
+	close(w.cancel)
+	return &corepb.CancelTaskReply{AttemptSucceeded: true}, nil
 }
 
 // derivedFrom is the part of a task's id that makes the ids of its objects: all but the first byte.
@@ -205,7 +234,7 @@ func derivedFrom(spec *corepb.TaskSpec) string {
 func TestRequestsAreHarmless(t *testing.T) {
 	x := directly(t, ray.DirectOptions{})
 	x.actor(t, "counter", 0)
-	watching := &watchingWorker{class: "Counter", methods: map[string]bool{}, next: map[string]int64{}, tasks: map[string]bool{}}
+	watching := &watchingWorker{class: "Counter", methods: map[string]bool{}, next: map[string]int64{}, tasks: map[string]bool{}, arrived: make(chan struct{}), cancel: make(chan struct{})}
 	for _, method := range []string{"incr", "get", "sleep", "boom", "pid", "__ray_ready__"} {
 		watching.methods[method] = true
 	}
@@ -228,6 +257,10 @@ func TestRequestsAreHarmless(t *testing.T) {
 			}
 		}
 	}
+	ctx, giveUp := context.WithCancel(deadline(t))
+	go func() { <-watching.arrived; giveUp() }()
+	wantSent(t, second(y.call(ctx, "counter", "sleep", 1)), context.Canceled, ray.SentMaybe)
+	<-watching.cancel
 	if watching.requests == 0 || len(watching.problems) > 0 {
 		t.Errorf("%d requests, and these problems: %s", watching.requests, strings.Join(watching.problems, "\n"))
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
-	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
@@ -147,32 +146,6 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}()
 	return s, nil
 }
-
-// cancelRemote asks the worker to stop making items, until it has heard of it or the call has ended.
-func (s *stream) cancelRemote() {
-	req := &corepb.CancelTaskRequest{IntendedTaskId: s.taskID, CallerWorkerId: s.caller}
-	for {
-		ctx, cancel := context.WithTimeout(s.t.ctx, cancelPause)
-		reply, err := s.t.worker.CancelTask(ctx, req)
-		if err == nil && (reply.GetAttemptSucceeded() || reply.GetRequestedTaskRunning()) {
-			cancel()
-			return
-		}
-		select {
-		case <-ctx.Done(): // the pause until the next attempt
-			cancel()
-		case <-s.x.done:
-			cancel()
-			return
-		}
-		if s.t.ctx.Err() != nil {
-			return
-		}
-	}
-}
-
-// cancelPause is the time between two attempts to cancel a task that its worker does not know yet.
-const cancelPause = time.Second
 
 // objectIndex reads the index of an object of the stream's task.
 func (s *stream) objectIndex(id []byte) (int64, bool) {

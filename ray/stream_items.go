@@ -226,6 +226,6 @@ func (s *stream) leave() {
 		return
 	}
 	s.giveUp = time.AfterFunc(s.d.bounds.abandon, s.cut)
-	s.d.background.Go(s.cancelRemote) // while the call is counted
+	s.d.background.Go(func() { s.t.cancelTask(s.taskID, s.caller, s.x.done) }) // while the call is counted
 	s.t.doubt()
 }

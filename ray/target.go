@@ -262,14 +262,15 @@ func (d *Direct) exchange() *exchange {
 	return x
 }
 
-// push sends one request to t and waits for the answer or for ctx. In the second case it returns nil: the exchange then
-// goes on by itself, for a bounded time, and ends the call when it is through.
+// push sends one request to t and waits for the answer or for ctx. In the second case it returns nil: the worker is asked to
+// cancel the call, and the exchange goes on by itself, for a bounded time, and ends the call when it is through.
 func (d *Direct) push(ctx context.Context, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
 	x := d.exchange()
 	// Not the caller's context: the stream has to live on when the caller gives up, and of the headers
 	// only those of the trace are his.
 	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
 	req, lane := t.request(method, args)
+	taskID := req.GetTaskSpec().GetTaskId()
 	run := func() {
 		x.reply, x.err = t.pushTask(live, x, req)
 		cancel()
@@ -300,6 +301,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	case <-ctx.Done():
 	}
 	x.giveUp = time.AfterFunc(d.bounds.abandon, cancel)
+	d.background.Go(func() { t.cancelTask(taskID, lane.caller.GetWorkerId(), x.done) }) // while the call is counted
 	if x.settled.Swap(true) {
 		x.giveUp.Stop()
 		<-x.done

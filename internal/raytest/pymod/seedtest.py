@@ -1,5 +1,6 @@
 """Functions and actors that the tests call on a real Ray. On the PYTHONPATH of every head that raytest starts."""
 
+import asyncio
 import os
 import time
 
@@ -130,3 +131,29 @@ class Subject:
             yield i
         if text:
             raise RuntimeError(text)
+
+
+class Waiter:
+    """Waits until it is cancelled, and counts that. The same actor as the class Waiter of worker/internal/testworker."""
+
+    def __init__(self):
+        self.waiting, self.cancelled = 0, 0
+
+    async def wait(self):
+        self.waiting += 1
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.waiting -= 1
+
+    async def wait_for(self, name):
+        """Waits for the wait of another actor."""
+        import ray
+
+        await ray.get_actor(name).wait.remote()
+
+    async def state(self):
+        return [self.waiting, self.cancelled]

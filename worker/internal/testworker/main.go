@@ -180,6 +180,7 @@ func main() {
 	})
 	worker.Register("Subject", newSubject)
 	worker.Register("Tally", newTally)
+	worker.Register("Waiter", newWaiter)
 	worker.Main()
 	fmt.Fprintln(os.Stderr, "testworker: to be started by a raylet only")
 	os.Exit(2)
