@@ -53,6 +53,9 @@ type BulkStat struct {
 	Closed  uint64 `json:"closed"`  // since New, the lost ones included
 	Lost    uint64 `json:"lost"`    // since New
 	Failed  uint64 `json:"failed"`  // attempts to open one that failed
+	// BytesSent and BytesCame are those of ray.SessionStats, of all sessions since New.
+	BytesSent int64 `json:"bytes_sent"`
+	BytesCame int64 `json:"bytes_came"`
 }
 
 // bulkLane is the pool of the bulk lane's sessions.
@@ -283,6 +286,7 @@ func (l *bulkLane) setEpoch(epoch uint64) {
 // gone counts a session that is closed; l.mu is held.
 func (l *bulkLane) gone(s *bulkSession, lost bool) {
 	l.remove(s)
+	l.stat.add(s.session.Stats())
 	l.stat.Closed++
 	if lost {
 		l.stat.Lost++
@@ -331,6 +335,12 @@ func (l *bulkLane) close(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
+// add counts what went through a session.
+func (b *BulkStat) add(s ray.SessionStats) {
+	b.BytesSent += s.BytesSent
+	b.BytesCame += s.BytesCame
+}
+
 // snapshot counts the sessions by state.
 func (l *bulkLane) snapshot() BulkStat {
 	l.mu.Lock()
@@ -338,6 +348,9 @@ func (l *bulkLane) snapshot() BulkStat {
 	stat := l.stat
 	stat.Max = l.max
 	for _, s := range l.sessions {
+		if s.opened() && s.err == nil {
+			stat.add(s.session.Stats())
+		}
 		switch {
 		case s.closing:
 			stat.Closing++

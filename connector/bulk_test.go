@@ -102,6 +102,10 @@ func TestTheBulkLane(t *testing.T) {
 	if _, err := session(t, conn).Get(deadline(t), ref); !errors.Is(err, ray.ErrStaleSession) {
 		t.Errorf("a ref of the bulk lane in the main lane: %v", err)
 	}
+	size := int64(len(value))
+	if b := conn.Stat().Bulk; b.BytesSent < size || b.BytesCame < size {
+		t.Errorf("%d bytes there and back: %+v", size, b)
+	}
 	// One that is lost fails its own users alone.
 	lost := holds[1].session
 	if err := lost.Close(deadline(t)); err != nil {
@@ -114,13 +118,57 @@ func TestTheBulkLane(t *testing.T) {
 		}
 	}
 	wantBulk(t, conn, 0, 0, 2, 2) // the other one is closed after a while without use
-	if s := conn.Stat().Bulk; s.Lost != 1 || s.Max != 2 {
+	if s := conn.Stat().Bulk; s.Lost != 1 || s.Max != 2 || s.BytesSent < size || s.BytesCame < size {
 		t.Errorf("%+v", s)
 	}
 	if info := conn.Info(); info.State != connector.StateConnected || info.Epoch != 1 {
 		t.Errorf("the main lane: %+v", info)
 	}
 	if err := conn.WithBulk(deadline(t), func(s *ray.Session) error { return s.Ping(deadline(t)) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is small does not wait for what is large: a call on the main lane ends while a value is stuck in the bulk lane.
+func TestACallPassesALargePut(t *testing.T) {
+	t.Parallel() // it is mostly the opening of sessions
+	head := raytest.Head(t)
+	front, bulk := faultproxy.New(t, head.ClientAddress()), faultproxy.New(t, head.ClientAddress())
+	conn, _ := newConnector(t, connector.Config{Address: "ray://" + front.Address(), Namespace: raytest.Namespace(t), Direct: ray.DirectOff})
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	front.SetTarget(bulk.Address()) // for the connections from here on, which are those of the bulk lane
+	stuck, put := make(chan struct{}), make(chan error, 1)
+	go func() {
+		put <- conn.WithBulk(deadline(t), func(s *ray.Session) error {
+			bulk.Stall()
+			close(stuck)
+			_, err := s.Put(deadline(t), make([]byte, 32<<20))
+			return err
+		})
+	}()
+	select {
+	case <-stuck:
+	case err := <-put:
+		t.Fatal(err)
+	}
+	until(t, func() bool { return conn.Stat().Bulk.BytesSent > 0 })
+	for range 3 {
+		if _, err := conn.Call(deadline(t), "nobody", "nothing"); !errors.Is(err, ray.ErrActorNotFound) {
+			t.Errorf("a call beside a large value: %v", err)
+		}
+	}
+	select {
+	case err := <-put:
+		t.Errorf("the value arrived before the calls ended: %v", err)
+	default:
+	}
+	if s := conn.Stat(); s.Bulk.InUse != 1 || s.Session.Outstanding != 0 {
+		t.Errorf("%+v", s)
+	}
+	bulk.Resume()
+	if err := <-put; err != nil {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -13,8 +14,8 @@ const (
 	maxActorsCounted = 10_000
 	// restAfterReading: the pause between two readings is at least that many times what the last one took.
 	restAfterReading = 20
-	// readingsUntilStale is how many readings have to be missing until what was seen is called stale.
-	readingsUntilStale = 3
+	// readingsUntilUnknown is how many readings have to be missing until what was seen counts for nothing.
+	readingsUntilUnknown = 3
 )
 
 // Knowledge says what a Cluster is worth.
@@ -22,17 +23,18 @@ type Knowledge string
 
 // The values of Cluster.Status.
 const (
-	// ClusterUnknown means: nothing was seen since the connector started; the numbers mean nothing.
+	// ClusterUnknown means: nothing was seen since the connector started, or the newest reading failed, or is late. There are
+	// no numbers then: old ones would be taken for what is.
 	ClusterUnknown Knowledge = "unknown"
 	// ClusterCurrent means: it was seen at the last due time.
 	ClusterCurrent Knowledge = "current"
-	// ClusterStale means: the newest reading failed, or is late. The numbers are those of Observed.
-	ClusterStale Knowledge = "stale"
 )
 
-// Cluster is what one background reader last saw of the cluster itself, all of it at one time.
+// Cluster is what one background reader last saw of the cluster itself, all of it at one time. While Status is ClusterUnknown
+// its numbers are zero, and missing in JSON.
 type Cluster struct {
-	Status   Knowledge `json:"status"`
+	Status Knowledge `json:"status"`
+	// Observed is when it was last seen, also when that is too long ago to be told.
 	Observed time.Time `json:"observed,omitzero"`
 	// Source is the link that was asked: "gcs", or "session" where no GCS answers.
 	Source string `json:"source,omitempty"`
@@ -46,6 +48,19 @@ type Cluster struct {
 	Actors      Actors   `json:"actors"`
 	// Problem is why the newest reading failed.
 	Problem string `json:"problem,omitempty"`
+}
+
+// MarshalJSON leaves out what is not known.
+func (c Cluster) MarshalJSON() ([]byte, error) {
+	if c.Status != ClusterCurrent {
+		return json.Marshal(struct {
+			Status   Knowledge `json:"status"`
+			Observed time.Time `json:"observed,omitzero"`
+			Problem  string    `json:"problem,omitempty"`
+		}{c.Status, c.Observed, c.Problem})
+	}
+	type known Cluster
+	return json.Marshal(known(c))
 }
 
 // Resource is how much there is of something, and how much of it is free: not reserved by tasks and actors, or, of the object
@@ -80,14 +95,10 @@ func (o *observation) at(now time.Time) Cluster {
 		return Cluster{Status: ClusterUnknown}
 	}
 	c := o.cluster
-	switch {
-	case c.Observed.IsZero():
-		c.Status = ClusterUnknown
-	case c.Problem != "" || now.Sub(c.Observed) > o.fresh:
-		c.Status = ClusterStale
-	default:
-		c.Status = ClusterCurrent
+	if c.Observed.IsZero() || c.Problem != "" || now.Sub(c.Observed) > o.fresh {
+		return Cluster{Status: ClusterUnknown, Observed: c.Observed, Problem: c.Problem}
 	}
+	c.Status = ClusterCurrent
 	return c
 }
 
@@ -115,10 +126,9 @@ func (c *Connector) observe() {
 				return
 			}
 			if err != nil {
-				seen = c.cluster.Load().at(began) // what was seen before
-				seen.Problem = err.Error()
+				seen = Cluster{Observed: c.cluster.Load().at(began).Observed, Problem: err.Error()}
 			}
-			c.cluster.Store(&observation{seen, readingsUntilStale * rest})
+			c.cluster.Store(&observation{seen, readingsUntilUnknown * rest})
 			c.cfg.Metrics.Observed(c.cluster.Load().at(time.Now()))
 		}
 		if !c.restFromReading(readingFor(info), rest) {

@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/connector/promray"
 	"github.com/seedcore/seedcore/internal/faultproxy"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
@@ -47,6 +50,9 @@ func TestInfoTellsOfTheCluster(t *testing.T) {
 		HealthInterval: 200 * time.Millisecond, HealthTimeout: 2 * time.Second, ClusterInterval: 300 * time.Millisecond,
 		FirstBackoff: 50 * time.Millisecond, SlowestBackoff: 500 * time.Millisecond,
 	})
+	prom, registry := promray.New(), prometheus.NewPedanticRegistry()
+	prom.Attached(conn)
+	registry.MustRegister(prom)
 	if c := conn.Info().Cluster; c.Status != connector.ClusterUnknown || !c.Observed.IsZero() {
 		t.Errorf("before there was a connection: %+v", c)
 	}
@@ -99,13 +105,28 @@ func TestInfoTellsOfTheCluster(t *testing.T) {
 	}
 	server.Refuse(true)
 	server.Cut()
-	c = waitCluster(t, conn, "its age to show", func(c connector.Cluster) bool { return c.Status == connector.ClusterStale })
-	if c.NodesAlive != 1 || c.Observed.IsZero() {
+	// What nobody can tell any more is unknown, and not what it was.
+	c = waitCluster(t, conn, "its age to show", func(c connector.Cluster) bool { return c.Status == connector.ClusterUnknown })
+	if c.Observed.IsZero() || (c != connector.Cluster{Status: c.Status, Observed: c.Observed, Problem: c.Problem}) {
 		t.Errorf("without a link: %+v", c)
 	}
 	text, err := json.Marshal(conn.Info())
-	if err != nil || !strings.Contains(string(text), `"status":"stale","observed":"2`) {
+	if err != nil || !strings.Contains(string(text), `"status":"unknown","observed":"2`) || strings.Contains(string(text), "nodes_alive") {
 		t.Errorf("%s, %v", text, err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		switch name := f.GetName(); name {
+		case "seedcore_ray_nodes", "seedcore_ray_cluster_resources", "seedcore_ray_actors":
+			t.Errorf("%s is told: %v", name, f)
+		case "seedcore_ray_cluster_current":
+			if v := f.GetMetric()[0].GetGauge().GetValue(); v != 0 {
+				t.Errorf("%s is %v", name, v)
+			}
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

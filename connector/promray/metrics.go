@@ -103,9 +103,10 @@ var (
 	staleRefs    = desc("stale_ref_total", "Uses of refs and handles of an earlier session, which were refused, since the session was renewed.")
 	resumptions  = desc("session_resumptions_total", "Cuts that the main session outlived, since it was renewed.")
 	bytes        = desc("bytes_total", "Bytes of values and arguments of the main session, since it was renewed.", "direction")
+	bulkBytes    = desc("bulk_bytes_total", "Bytes of values and arguments of the sessions of the bulk lane.", "direction")
 	sessions     = desc("sessions", "Sessions by state: main (1 while there is one), and those of the bulk lane.", "state")
-	clusterAge   = desc("cluster_observed_timestamp_seconds", "When the cluster was last looked at. It and those below have no series before.")
-	clusterFresh = desc("cluster_current", "1 while what is known of the cluster is current; 0: the numbers are those of the time observed.")
+	clusterAge   = desc("cluster_observed_timestamp_seconds", "When the cluster was last seen. It and those below have no series before.")
+	clusterFresh = desc("cluster_current", "1 while what is known of the cluster is current; 0: it is unknown again, and those below have no series.")
 	nodes        = desc("nodes", "Nodes that the cluster knows.", "state")
 	resources    = desc("cluster_resources", "Resources of the live nodes: cpu in cores, memory and object_store in bytes.", "resource", "kind")
 	actors       = desc("actors", "Actors by state, in all namespaces, up to 10,000 in each. No series where only the session answers; none of dead ones where a state has more.", "state")
@@ -123,7 +124,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	for _, d := range []*prometheus.Desc{
-		connected, state, epoch, linkAnswers, lastHealthy, directCalls, calls, inFlight, refs, staleRefs, resumptions, bytes, sessions,
+		connected, state, epoch, linkAnswers, lastHealthy, directCalls, calls, inFlight, refs, staleRefs, resumptions, bytes, bulkBytes, sessions,
 		clusterAge, clusterFresh, nodes, resources, actors,
 	} {
 		ch <- d
@@ -191,6 +192,8 @@ func (ch scrape) use(info connector.Info, stat connector.Stat) {
 	ch.counter(resumptions, float64(stat.Session.Reconnects))
 	ch.counter(bytes, float64(stat.Session.BytesSent), "sent")
 	ch.counter(bytes, float64(stat.Session.BytesCame), "received")
+	ch.counter(bulkBytes, float64(stat.Bulk.BytesSent), "sent")
+	ch.counter(bulkBytes, float64(stat.Bulk.BytesCame), "received")
 	ch.gauge(sessions, flag(info.SessionID != ""), "main")
 	for name, n := range map[string]int{"bulk_opening": stat.Bulk.Opening, "bulk_in_use": stat.Bulk.InUse, "bulk_idle": stat.Bulk.Idle, "bulk_closing": stat.Bulk.Closing} {
 		ch.gauge(sessions, float64(n), name)
@@ -204,11 +207,14 @@ func (ch scrape) use(info connector.Info, stat connector.Stat) {
 }
 
 func (ch scrape) cluster(c connector.Cluster) {
-	if c.Status == connector.ClusterUnknown {
+	if c.Observed.IsZero() {
 		return
 	}
 	ch.gauge(clusterAge, seconds(c.Observed))
 	ch.gauge(clusterFresh, flag(c.Status == connector.ClusterCurrent))
+	if c.Status != connector.ClusterCurrent {
+		return
+	}
 	ch.gauge(nodes, float64(c.NodesAlive), "alive")
 	ch.gauge(nodes, float64(c.NodesDead), "dead")
 	for name, r := range map[string]connector.Resource{"cpu": c.CPU, "memory": c.Memory, "object_store": c.ObjectStore} {

@@ -62,6 +62,15 @@ func TestTheDocumentHasEveryMetric(t *testing.T) {
 	if _, err := client.Session().Put(ctx, make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
+	if err := conn.WithBulk(ctx, func(s *ray.Session) error {
+		ref, err := s.Put(ctx, make([]byte, 2000))
+		if err == nil {
+			_, err = s.Get(ctx, ref)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := conn.Call(ctx, "nobody", "get"); err == nil {
 		t.Fatal("an actor that is not there answered")
 	}
@@ -76,8 +85,13 @@ func TestTheDocumentHasEveryMetric(t *testing.T) {
 	if sent := first[`seedcore_ray_bytes_total{direction="sent"}`]; sent < 1000 {
 		t.Errorf("%v bytes sent", sent)
 	}
+	for _, direction := range []string{"sent", "received"} {
+		if n := first[`seedcore_ray_bulk_bytes_total{direction="`+direction+`"}`]; n < 2000 || n > 10_000 {
+			t.Errorf("%v bytes %s in the bulk lane", n, direction)
+		}
+	}
 	for _, series := range []string{
-		`seedcore_ray_rpc_duration_seconds{code="ok",method="direct_call"}`, `seedcore_ray_rpc_duration_seconds{code="actor_not_found",method="direct_call"}`,
+		`seedcore_ray_sessions{state="bulk_idle"}`, `seedcore_ray_rpc_duration_seconds{code="ok",method="direct_call"}`, `seedcore_ray_rpc_duration_seconds{code="actor_not_found",method="direct_call"}`,
 		`seedcore_ray_rpc_duration_seconds{code="ok",method="put"}`, `seedcore_ray_connect_attempts_total{outcome="ok"}`,
 		`seedcore_ray_connected{}`, `seedcore_ray_refs{}`, `seedcore_ray_nodes{state="alive"}`, `seedcore_ray_sessions{state="main"}`,
 		`seedcore_ray_state{state="connected"}`, `seedcore_ray_calls_total{path="direct",reason=""}`,
