@@ -251,6 +251,7 @@ func TestOnARealRay(t *testing.T) {
 		f.is("restarted without state", "6")
 		f.is("max_task_retries", `"again"`)
 		f.raised("no retries", "RayActorError")
+		f.raised("restarts used up", "ActorDiedError", "worker process has died")
 		f.is("draining", "2")
 		f.raised("drained call", "ActorDiedError")
 		for _, how := range []string{"sigterm", "terminated", "scoped"} {
@@ -264,6 +265,7 @@ func TestOnARealRay(t *testing.T) {
 		f.is("constructor state", `"DEAD"`)
 	})
 	t.Run("calls that were given up", func(t *testing.T) { givenUp(t, session, direct, namespace) })
+	t.Run("restarts are used up", func(t *testing.T) { restartsAreUsedUp(t, head, session, direct, namespace) })
 	t.Run("killed at random", func(t *testing.T) { t.Log(killAtRandom(t, head, session, 15*time.Second)) })
 	t.Run("nothing is left", func(t *testing.T) { nothingIsLeft(t, native, head) })
 	if t.Failed() {

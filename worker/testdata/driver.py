@@ -358,6 +358,12 @@ def main():
     single = subject("single", max_restarts=-1)
     found("no retries", outcome(lambda: get(single.once.remote(directory + "/b"))))
     shutil.rmtree(directory)
+    mortal = subject("mortal-py", max_restarts=1)
+    pid = get(mortal.pid.remote())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: outcome(lambda: get(mortal.pid.remote(), 5)).get("value", pid) != pid)
+    os.kill(get(mortal.pid.remote()), signal.SIGKILL)
+    found("restarts used up", outcome(lambda: get(mortal.add.remote(1))))
 
     asked = {how: subject("on-" + how, lifetime=None if how == "scoped" else "detached") for how in ("sigterm", "terminated", "scoped")}
     pids = get([s.pid.remote() for s in asked.values()])
