@@ -31,6 +31,8 @@ type Connector struct {
 	path       path           // the owner's; Close takes it over
 	lastGood   int            // the owner's: which of the addresses worked last
 	bulk       bulkLane
+	// The owner's: the id of the cluster that was last connected to, and why the last session is over.
+	lastCluster, ended string
 
 	subscribers subscribers
 	present     atomic.Pointer[snapshot]    // never nil

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -52,11 +53,38 @@ func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	return path{address, gcs, direct, err, true}
 }
 
+// clusterOf asks a session which cluster it is of: the GCS keeps the id among its keys, so that it is known where the GCS itself
+// is not reached. Without an answer in the time of a check it is "".
+func (c *Connector) clusterOf(session *ray.Session) string {
+	ctx, cancel := context.WithTimeout(c.owner, c.cfg.HealthTimeout)
+	defer cancel()
+	id, _, err := session.KVGet(ctx, "cluster", "ray_cluster_id")
+	if err != nil {
+		c.log.Debug("the session does not tell the id of its cluster", "error", err)
+	}
+	return hex.EncodeToString(id)
+}
+
+// meet notes the cluster that a session is of, and tells whether the one before was of another.
+func (c *Connector) meet(cluster, address string) (another bool) {
+	if cluster == "" {
+		return false
+	}
+	before := c.lastCluster
+	c.lastCluster = cluster
+	if another = before != "" && before != cluster; another {
+		c.log.Warn("another cluster answers than before: refs and handles are stale, and actors of the other one are not in this",
+			"address", address, "cluster", cluster, "before", before)
+	}
+	return another
+}
+
 // continuePath returns the second link for a new session. The one that there is stays when its cluster does, so that
 // calls under way are not disturbed by a new session; also while its GCS is silent, since nothing better is known then: the
 // error says what was wrong.
-func (c *Connector) continuePath(ctx context.Context, address, node string) (path, error) {
-	if c.path.gcs != nil && c.path.address == address {
+func (c *Connector) continuePath(ctx context.Context, info Info) (path, error) {
+	address, node := info.GCSAddress, info.NodeID
+	if c.path.gcs != nil && c.path.address == address && (info.ClusterID == "" || info.ClusterID == c.path.gcs.ClusterID()) {
 		kept := c.path
 		kept.proven = false
 		bounded, cancel := context.WithTimeout(ctx, c.cfg.HealthTimeout)
@@ -130,6 +158,9 @@ func (c *Connector) seek(ctx context.Context) <-chan path {
 // after a while, for the calls that are under way on it.
 func (c *Connector) adopt(p path) {
 	old := c.path
+	if p.proven {
+		c.meet(p.gcs.ClusterID(), p.address)
+	}
 	c.client.SetDirect(p.gcs, p.direct, p.reason)
 	c.mu.Lock()
 	c.path = p
@@ -145,14 +176,15 @@ func (c *Connector) adopt(p path) {
 
 // setPath describes a path that was just looked at.
 func (i *Info) setPath(p path) {
-	i.ClusterID, i.Direct, i.NoDirect = "", p.direct != nil, ""
+	i.Direct, i.NoDirect = p.direct != nil, ""
 	i.GCS.Answers = p.proven
 	i.Protocol = "ray-client"
 	if p.gcs != nil {
-		i.ClusterID, i.Protocol = p.gcs.ClusterID(), "ray-client+core"
+		i.Protocol = "ray-client+core"
 	}
 	if p.proven {
 		i.GCS.LastHealthy = time.Now()
+		i.ClusterID = p.gcs.ClusterID()
 	}
 	if p.reason != nil {
 		i.NoDirect = p.reason.Error()

@@ -69,9 +69,9 @@ func stepForLinks(session, gcs error) string {
 // stepAfterLoss says what to do about a session that is gone.
 func stepAfterLoss(cause error) string {
 	switch reasonOf(cause) {
-	case "reset":
+	case reasonReset:
 		return ""
-	case "cluster_replaced":
+	case reasonReplaced:
 		return "nothing: a session of the cluster that is there now is opened; what lived in the other one is gone"
 	}
 	return "nothing: a new session is opened, and refs and handles of the old one are stale; if it happens often, see ray_client_server*.log on the head"

@@ -22,7 +22,8 @@ type Event struct {
 type Metrics interface {
 	// Attached is called once, by New: what Info and Stat tell can be read from the connector at any time after that.
 	Attached(*Connector)
-	// Replaced is called when a session is over and the next is due: "lost", "reset" or "cluster_replaced".
+	// Replaced is called when a session takes the place of one that is over: "lost", "reset" or "cluster_replaced". The last
+	// is said of every session that is of another cluster than the one before it, at the same address or at another.
 	Replaced(reason string)
 	// Called is called, by many goroutines, after every operation of a session and every direct call: see ray.TracedCall
 	// for the operations and ray.ErrorCode for the codes.

@@ -22,7 +22,7 @@ const (
 )
 
 // supervise is the owner of the connection: the only goroutine that opens and replaces sessions, and that writes c.client,
-// c.path and c.lastGood.
+// c.path, c.lastGood, c.lastCluster and c.ended.
 func (c *Connector) supervise() {
 	defer close(c.allDone)
 	defer c.background.Wait()
@@ -122,6 +122,12 @@ func (c *Connector) connect() error {
 			if len(failures) > 0 {
 				c.log.Warn("connected to another address, since those before it fail", "address", where.asked, "cause", newConnectErrors(c.cfg.Address, failures))
 			}
+			if another := c.meet(info.ClusterID, where.asked); epoch > 1 {
+				if another {
+					c.ended = reasonReplaced
+				}
+				c.cfg.Metrics.Replaced(c.ended)
+			}
 			c.connected(client, next, info, epoch)
 			c.bulk.setEpoch(epoch)
 			if old.gcs != nil && old.gcs != next.gcs {
@@ -208,16 +214,20 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 	if info.GCSAddress == "" {
 		info.GCSAddress = c.dialled(si.GCSAddress)
 	}
-	next, err := c.continuePath(c.owner, info.GCSAddress, info.NodeID)
+	info.ClusterID = c.clusterOf(session)
+	next, err := c.continuePath(c.owner, info)
 	named := c.dialled(si.GCSAddress)
 	if errors.Is(next.reason, ray.ErrOtherServer) && named != "" && named != info.GCSAddress {
 		c.log.Warn("no GCS but another server is at the configured address; the GCS that the cluster names is used. An address of the Ray Client server begins with ray://",
 			"configured", info.GCSAddress, "gcs", named)
 		info.GCSAddress = named
-		next, err = c.continuePath(c.owner, info.GCSAddress, info.NodeID)
+		next, err = c.continuePath(c.owner, info)
 	}
 	if err != nil {
 		info.LastError, info.NextStep = err.Error(), stepForLinks(nil, err)
+	}
+	if info.ClusterID == "" && next.proven {
+		info.ClusterID = next.gcs.ClusterID()
 	}
 	client := ray.NewClient(session, next.gcs, next.direct, next.reason).WithDirect(c.cfg.Direct).WithTimeout(c.cfg.CallTimeout)
 	return client, next, info, nil
@@ -381,7 +391,7 @@ func (c *Connector) check() (gone bool) {
 var errReset = errors.New("connector: reset was asked for")
 
 func (c *Connector) lose(cause error) {
-	defer c.cfg.Metrics.Replaced(reasonOf(cause)) // after unlock
+	c.ended = reasonOf(cause)
 	c.mu.Lock()
 	defer c.unlock()
 	if cause == errReset { //nolint:errorlint // it is handed over as it is
@@ -395,15 +405,21 @@ func (c *Connector) lose(cause error) {
 	})
 }
 
-// reasonOf is the reason for a new session, as Metrics.Replaced has it.
+// The reasons for a new session, as Metrics.Replaced has them.
+const (
+	reasonLost     = "lost"
+	reasonReset    = "reset"
+	reasonReplaced = "cluster_replaced"
+)
+
 func reasonOf(cause error) string {
 	switch {
 	case errors.Is(cause, errReset):
-		return "reset"
+		return reasonReset
 	case isOther(cause):
-		return "cluster_replaced"
+		return reasonReplaced
 	default:
-		return "lost"
+		return reasonLost
 	}
 }
 

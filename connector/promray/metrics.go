@@ -34,7 +34,7 @@ func New() *Metrics {
 			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 40, 60},
 		}),
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "seedcore_ray_reconnects_total", Help: "Sessions that ended and were to be replaced, by reason: lost, reset, cluster_replaced.",
+			Name: "seedcore_ray_reconnects_total", Help: "Sessions that took the place of another, by reason: lost, reset, or cluster_replaced, by one of another cluster.",
 		}, []string{"reason"}),
 		checkDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "seedcore_ray_health_check_duration_seconds", Help: "How long checks of a link took, failed ones too.",
