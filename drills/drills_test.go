@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seedcore/seedcore/internal/faultproxy"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/organism"
 )
@@ -213,42 +212,51 @@ func (r *rig) awaitPorts() {
 	r.timeline.back()
 }
 
-// blackHole lets nothing through to the session and the GCS for a while. Workers are reached all the same.
+// blackHole lets nothing through for a while, neither to the session nor to the GCS nor to the actors.
 func blackHole(length time.Duration) func(*rig) {
 	return func(r *rig) {
-		r.links((*faultproxy.Proxy).Stall)
+		r.suffer(silence)
 		r.timeline.note("nothing gets through")
 		time.Sleep(length)
-		r.links((*faultproxy.Proxy).Resume)
+		r.heal(silence)
 		r.timeline.back()
 	}
 }
 
-func (r *rig) links(change func(*faultproxy.Proxy)) {
-	change(r.session)
-	change(r.gcs)
+// ways are all that lead to Ray.
+func (r *rig) ways() []way { return []way{toOne{r.session}, toOne{r.gcs}, r.toActors} }
+
+// suffer begins a fault on every way, and heal ends it.
+func (r *rig) suffer(f fault) {
+	for _, w := range r.ways() {
+		w.begin(f)
+	}
 }
 
-// flapping cuts, refuses and stalls the links at random, one or both at a time.
+func (r *rig) heal(f fault) {
+	for _, w := range r.ways() {
+		w.end(f)
+	}
+}
+
+// flapping cuts, refuses and stalls the ways at random, one or more at a time.
 func flapping(length time.Duration) func(*rig) {
 	return func(r *rig) {
-		faults := []struct{ begin, end func(*faultproxy.Proxy) }{
-			{func(p *faultproxy.Proxy) { p.Cut() }, func(*faultproxy.Proxy) {}},
-			{func(p *faultproxy.Proxy) { p.Refuse(true); p.Cut() }, func(p *faultproxy.Proxy) { p.Refuse(false) }},
-			{(*faultproxy.Proxy).Stall, (*faultproxy.Proxy).Resume},
-		}
+		faults := []fault{cut, refusal, silence}
 		within := func(d time.Duration) { time.Sleep(time.Duration(r.random.Int64N(int64(d)))) }
 		r.timeline.note("the links begin to flap")
 		count := 0
 		for end := time.Now().Add(length); time.Now().Before(end); count++ {
 			fault := faults[r.random.IntN(len(faults))]
-			hit := [][]*faultproxy.Proxy{{r.session}, {r.gcs}, {r.session, r.gcs}}[r.random.IntN(3)]
-			for _, p := range hit {
-				fault.begin(p)
+			hit := r.ways()
+			r.random.Shuffle(len(hit), func(i, j int) { hit[i], hit[j] = hit[j], hit[i] })
+			hit = hit[:1+r.random.IntN(len(hit))]
+			for _, w := range hit {
+				w.begin(fault)
 			}
 			within(3 * time.Second)
-			for _, p := range hit {
-				fault.end(p)
+			for _, w := range hit {
+				w.end(fault)
 			}
 			within(2 * time.Second)
 		}
@@ -270,11 +278,12 @@ func (r *rig) moveHead() {
 // replaceCluster is what an upgrade does behind a service: the old head goes without a word, and when something gets
 // through again it is another cluster. Never are there two: see raytest.OnlyHead.
 func (r *rig) replaceCluster() {
-	r.links((*faultproxy.Proxy).Stall)
+	r.suffer(silence)
 	r.timeline.note("nothing gets through")
 	r.killHead()
 	r.startHead(freePorts(r.now))
-	r.links((*faultproxy.Proxy).Resume)
-	r.links(func(p *faultproxy.Proxy) { p.Cut() })
+	r.heal(silence)
+	r.suffer(cut)
+	r.heal(cut)
 	r.timeline.back()
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// rig is a head behind two proxies, which stand for a name: the connection knows only their address. On our side it is one
-// connector, an organism and the callers.
+// rig is a head behind two proxies, which stand for a name: the connection knows only their address. The processes of
+// actors, whose addresses the cluster tells, are behind one each. On our side it is one connector, an organism and the callers.
 type rig struct {
 	t      *testing.T // whose heads and connections they are
 	now    *testing.T // the drill under way
@@ -32,6 +32,7 @@ type rig struct {
 	head         *rayhead.Head
 	apart        []func() // kill what was started beside it, in place of its own processes
 	session, gcs *faultproxy.Proxy
+	toActors     *toActors
 
 	namespace, ledger string
 	conn              *connector.Connector
@@ -45,6 +46,7 @@ func newRig(t *testing.T, env ...string) *rig {
 	raytest.OnlyHead(t)
 	r := &rig{
 		t: t, now: t, random: rand.New(rand.NewPCG(*seed, 0)), env: env,
+		toActors:  &toActors{t: t, proxies: map[string]*faultproxy.Proxy{}},
 		namespace: raytest.Namespace(t), ledger: filepath.Join(t.TempDir(), "ledger"),
 	}
 	r.ports = freePorts(t)
@@ -119,7 +121,9 @@ func (r *rig) startOurs() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.conn, err = connector.New(connector.Config{Address: r.gcs.Address(), ClientPort: port, Namespace: r.namespace})
+	r.conn, err = connector.New(connector.Config{
+		Address: r.gcs.Address(), ClientPort: port, Namespace: r.namespace, AddressMap: r.toActors.dialled,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +165,10 @@ func (r *rig) end() {
 	if r.stopOurs != nil {
 		r.stopOurs()
 	}
+	if r.load != nil && r.toActors.passed() == 0 {
+		r.t.Error("no call of an actor came by the way to the actors")
+	}
+	r.toActors.close()
 }
 
 // up makes sure that there is something to break.
