@@ -139,13 +139,20 @@ func (k *keeper) ensure(ctx context.Context, spec actorSpec) error {
 			return nil
 		}
 		if !errors.Is(err, ErrNameTaken) && ctx.Err() == nil {
-			return fmt.Errorf("actor %s does not answer: %w%s", spec.name, err, k.diagnose(ctx, id))
+			return fmt.Errorf("actor %s does not answer: %w; %s", spec.name, err, k.diagnose(ctx, id))
 		}
 	}
 	if errors.Is(err, ErrNameTaken) {
 		k.organism.meet(spec.name, err)
 	}
 	return fmt.Errorf("actor %s: %w", spec.name, err)
+}
+
+// diagnose is ray.Client.Diagnose, and takes no longer than Options.CallTimeout.
+func (k *keeper) diagnose(ctx context.Context, id string) string {
+	ctx, cancel := context.WithTimeout(ctx, k.organism.opts.CallTimeout)
+	defer cancel()
+	return k.client.Diagnose(ctx, id)
 }
 
 // firstAnswer waits until an actor answers. Its process may have just gone away: then it is asked again.

@@ -65,6 +65,8 @@ var (
 	ErrActorDied = errors.New("ray: actor died")
 	// ErrActorUnavailable means: the actor is starting or restarting, or its process went away during the call.
 	ErrActorUnavailable = errors.New("ray: actor unavailable")
+	// ErrNotStarted means: an actor was not up in time. It may still come up; the error says what the cluster knows of it.
+	ErrNotStarted = errors.New("ray: actor not started")
 	// ErrUnreachable means: the cluster says that the actor is alive, but its process does not accept connections or calls
 	// from here. Nothing was sent.
 	ErrUnreachable = errors.New("ray: the actor's process cannot be reached from here")
