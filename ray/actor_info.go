@@ -83,6 +83,8 @@ func deathCause(c *corepb.ActorDeathCause) string {
 		return c.GetRuntimeEnvFailedContext().GetErrorMessage()
 	case c.GetActorUnschedulableContext() != nil:
 		return c.GetActorUnschedulableContext().GetErrorMessage()
+	case c.GetOomContext() != nil:
+		return c.GetOomContext().GetErrorMessage()
 	default:
 		return c.GetActorDiedErrorContext().GetErrorMessage()
 	}

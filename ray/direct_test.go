@@ -89,6 +89,7 @@ func wantSent(t *testing.T, err error, target error, sent ray.Sent) {
 	if !errors.Is(err, target) || ray.SentOf(err) != sent {
 		t.Errorf("got %v (sent %v), want %v with sent %v", err, ray.SentOf(err), target, sent)
 	}
+	wantType(t, err)
 }
 
 func TestDirectCallsOfAPythonActor(t *testing.T) {

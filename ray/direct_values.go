@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,7 +70,7 @@ func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error
 // decodeReply returns the result. kept says why one that is in the object store could not be freed there.
 func decodeReply(target string, reply *corepb.PushTaskReply, kept error) (any, error) {
 	if reply.GetWasCancelledBeforeRunning() {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: fmt.Errorf("%w before it ran", ErrTaskCancelled)}
+		return nil, &CallError{Target: target, Sent: SentNo, Err: SystemError{Class: "TaskCancelledError", Message: "before it ran"}.typed()}
 	}
 	if len(reply.GetReturnObjects()) != 1 {
 		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("ray: %d results came instead of one", len(reply.GetReturnObjects()))}
@@ -105,25 +106,43 @@ func errorType(metadata []byte) (kind int, ok bool) {
 	return kind, err == nil
 }
 
-// decodeFailure turns the error object that stands in place of a result into an error.
+// decodeFailure turns the error object that stands in place of a result into an error. The executing process sends an
+// exception; what Ray itself says is another message, which only its owner makes by itself, or hands on.
 func decodeFailure(target string, kind int, data []byte) error {
+	var raw []byte
+	if v, err := xlang.Decode(data, []byte(xlang.MetadataXLang)); err == nil {
+		raw, _ = v.([]byte)
+	}
 	var exception corepb.RayException
-	if raw, err := xlang.Decode(data, []byte(xlang.MetadataXLang)); err == nil {
-		if b, ok := raw.([]byte); ok {
-			if err := proto.Unmarshal(b, &exception); err != nil {
-				exception.Reset()
-			}
+	if err := proto.Unmarshal(raw, &exception); err != nil {
+		exception.Reset()
+	}
+	if raised := decodePickledError(exception.GetSerializedException()); raised != nil {
+		if kind == errorTaskExecution {
+			return raised
+		}
+		if call, ok := errors.AsType[*CallError](raised); ok {
+			return &CallError{Target: target, Sent: sentOfType(kind), Err: call.Err}
 		}
 	}
-	switch kind {
-	case errorTaskExecution:
-		if err := decodePickledError(exception.GetSerializedException()); err != nil {
-			return err
-		}
+	if kind == errorTaskExecution {
 		return &TaskError{Class: "Exception", Function: target, Message: exception.GetFormattedExceptionString()}
-	case errorTaskCancelled:
-		return &CallError{Target: target, Sent: SentYes, Err: ErrTaskCancelled}
-	default:
-		return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("ray: error type %d: %s", kind, exception.GetFormattedExceptionString())}
 	}
+	var info corepb.RayErrorInfo
+	if err := proto.Unmarshal(raw, &info); err != nil {
+		info.Reset()
+	}
+	if err := systemErrorOf(kind, &info); err != nil {
+		return &CallError{Target: target, Sent: sentOfType(kind), Err: err}
+	}
+	return &CallError{Target: target, Sent: SentMaybe, Err: fmt.Errorf("ray: error type %d: %s", kind, exception.GetFormattedExceptionString())}
+}
+
+// sentOfType says whether a call ran that was answered with an error of that type. A worker that answers a cancelled one like
+// that had begun it; see decodeReply for the others.
+func sentOfType(kind int) Sent {
+	if kind == errorTaskCancelled {
+		return SentYes
+	}
+	return conditionOf(errorTypes[kind]).sent
 }

@@ -61,38 +61,6 @@ func exceptionOf(target string, v any) error {
 	return e.remote(target, 0)
 }
 
-// isSystem reports whether Ray itself raised e. The other classes of its module stand for exceptions of the called code.
-func (e exception) isSystem() bool {
-	switch e.class {
-	case "RayTaskError", "RayError", "UserCodeException", "CrossLanguageError", "UnserializableException":
-		return false
-	}
-	return e.module == rayErrors && !strings.HasPrefix(e.class, "RayTaskError(")
-}
-
-// system is e as what Ray says about a call.
-func (e exception) system() *SystemError {
-	out := &SystemError{Class: e.class, Message: e.text()}
-	if e.class != "TaskCancelledError" {
-		return out
-	}
-	// The constructor's arguments are a TaskID, if Ray knows it, and a text.
-	out.Message = ""
-	for _, arg := range e.args {
-		switch x := arg.(type) {
-		case *pickle.Object:
-			if len(x.Args) == 1 {
-				if id, ok := x.Args[0].([]byte); ok {
-					out.TaskID = hex.EncodeToString(id)
-				}
-			}
-		case string:
-			out.Message = x
-		}
-	}
-	return out
-}
-
 // ownCancellation turns the failure of a task with the cancellation of that same task into the latter: Ray reports a task
 // that was cancelled while it ran as one that raised TaskCancelledError. object is the id of the task's result, which
 // begins with that of the task.
@@ -101,8 +69,8 @@ func ownCancellation(target string, err error, object string) error {
 	if !ok {
 		return err
 	}
-	if system, ok := errors.AsType[*SystemError](task.Cause); ok && system.TaskID != "" && strings.HasPrefix(hex.EncodeToString([]byte(object)), system.TaskID) {
-		return &CallError{Target: target, Sent: conditionOf(system.Class).sent, Err: system}
+	if own, ok := errors.AsType[*TaskCancelledError](task.Cause); ok && own.TaskID != "" && strings.HasPrefix(hex.EncodeToString([]byte(object)), own.TaskID) {
+		return &CallError{Target: target, Sent: conditionOf(own.Class).sent, Err: own}
 	}
 	return err
 }
@@ -168,7 +136,7 @@ func (e exception) taskError(target string, depth int) *TaskError {
 
 // text is what Python's str would give, as far as it can be known from outside.
 func (e exception) text() string {
-	for _, name := range []string{"error_msg", "error_message", "message", "_original_stack_trace"} {
+	for _, name := range []string{"error_msg", "error_message", "message", "client_exc", "_original_stack_trace"} {
 		if v, ok := e.state.Get(name); ok {
 			if s, ok := v.(string); ok {
 				return colours.ReplaceAllString(s, "")

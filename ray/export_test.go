@@ -143,6 +143,11 @@ func (r *Request) Done() bool {
 // FailureOf reads a pickled exception.
 func FailureOf(target string, data []byte) error { return failureOf(target, data) }
 
+// DirectFailure reads what stands in place of the result of a direct call.
+func DirectFailure(target string, kind int, data []byte) error {
+	return decodeFailure(target, kind, data)
+}
+
 // StubSource returns the Python source of a stub class.
 func StubSource(name string, methods []string, groups ...ConcurrencyGroup) (string, error) {
 	return stubSource(name, methods, groups...)

@@ -71,6 +71,7 @@ func TestOneSession(t *testing.T) {
 		"kill right after creation":                 testKillRightAfterCreation,
 		"two refs to one object":                    testTwoRefsToOneObject,
 		"conditions of Ray":                         testConditions,
+		"conditions of Ray have types":              testTypedErrors,
 		"what would end the session":                testWhatWouldEndTheSession,
 		"functions are imported once":               testFunctionsAreImportedOnce,
 		"exceptions of tasks":                       testExceptionsOfTasks,

@@ -205,7 +205,7 @@ func (s *Session) await(ctx context.Context, target string, r *request) error {
 // ranOut is the error of a get whose context ended; nil if it did not.
 func ranOut(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w: %w", ErrGetTimeout, ctx.Err())
+		return SystemError{Class: "GetTimeoutError", Err: ctx.Err()}.typed()
 	}
 	return ctx.Err()
 }

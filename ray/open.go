@@ -270,7 +270,7 @@ func (s *Session) init(ctx context.Context) error {
 	}
 	text := lastLine(answer.GetMsg())
 	if s.cfg.RuntimeEnv != nil && strings.Contains(answer.GetMsg(), "runtime_env") {
-		return fmt.Errorf("%w: %s", ErrRuntimeEnvSetup, text)
+		return SystemError{Class: "RuntimeEnvSetupError", Message: text}.typed()
 	}
 	// The process died before it was up, seen from different places of the server.
 	for _, sign := range []string{"Starting Ray client server failed", "Proxy failed to Connect to backend", "psutil", "Server startup failed"} {

@@ -33,9 +33,9 @@ type search struct {
 	recheck bool          // of what could not be reached; nobody waits for it
 	done    chan struct{} // closed when the search is over
 
-	waiters int                              // guarded by Direct.mu
-	state   corepb.ActorTableData_ActorState // as the GCS gave it last; guarded by Direct.mu
-	err     error                            // why nothing was found; set before done is closed
+	waiters int                    // guarded by Direct.mu
+	seen    *corepb.ActorTableData // what the GCS said last; written by the search, guarded by Direct.mu
+	err     error                  // why nothing was found; set before done is closed
 }
 
 // verdict says that an actor cannot be reached, or the GCS, until it is tried again.
@@ -139,18 +139,15 @@ func (d *Direct) await(ctx context.Context, s *search) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.waiters--
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) && s.state != unknownState && s.state != corepb.ActorTableData_ALIVE {
-		err = fmt.Errorf("%w: still %s: %w", ErrActorUnavailable, s.state, err)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) && s.seen != nil && s.seen.GetState() != corepb.ActorTableData_ALIVE {
+		err = unavailable(s.seen, "still "+s.seen.GetState().String(), err)
 	}
 	return err
 }
 
-// unknownState stands for a state that the GCS has not told yet.
-const unknownState = corepb.ActorTableData_ActorState(-1)
-
 // start begins a search; d.mu is held and d.ctx has not ended.
 func (d *Direct) start(r *route, recheck bool) *search {
-	s := &search{recheck: recheck, done: make(chan struct{}), state: unknownState}
+	s := &search{recheck: recheck, done: make(chan struct{})}
 	r.search = s
 	d.park(r)
 	d.background.Go(func() {
@@ -203,16 +200,22 @@ func (d *Direct) locate(key actorKey, s *search) (*target, error) {
 	for delay := firstPoll; ; delay = min(2*delay, slowestPoll) {
 		ctx, cancel := context.WithTimeoutCause(d.ctx, d.bounds.lookup, errGCSTimeout)
 		data, err := d.gcs.namedActor(ctx, key.namespace, key.name)
+		if errors.Is(err, ErrActorNotFound) && s.seen != nil {
+			// It had the name a moment ago: the name of a dead actor is free, and why it died is known by its id.
+			if last, lastErr := d.gcs.actor(ctx, s.seen.GetActorId()); lastErr == nil && last.GetState() == corepb.ActorTableData_DEAD {
+				data, err = last, nil
+			}
+		}
 		cancel()
 		if err != nil {
 			return nil, d.orClosed(err)
 		}
 		d.mu.Lock()
-		s.state = data.GetState()
+		s.seen = data
 		d.mu.Unlock()
 		switch data.GetState() {
 		case corepb.ActorTableData_DEAD:
-			return nil, fmt.Errorf("%w: %s", ErrActorDied, deathCause(data.GetDeathCause()))
+			return nil, died(data)
 		case corepb.ActorTableData_ALIVE:
 			t, err := d.connect(data)
 			if !errors.Is(err, ErrUnreachable) {
@@ -354,15 +357,15 @@ func (d *Direct) gone(t *target) error {
 	data, err := d.gcs.actor(t.ctx, t.data.GetActorId())
 	switch {
 	case errors.Is(err, ErrActorNotFound):
-		return fmt.Errorf("%w: the GCS does not know it any more", ErrActorUnavailable)
+		return unavailable(t.data, "the GCS does not know it any more", nil)
 	case err != nil:
 		return nil //nolint:nilerr // without an answer nothing is known against the target
 	case data.GetState() == corepb.ActorTableData_DEAD:
-		return fmt.Errorf("%w: the GCS reports its death: %s", ErrActorUnavailable, deathCause(data.GetDeathCause()))
+		return unavailable(data, "the GCS reports its death: "+deathCause(data.GetDeathCause()), nil)
 	case data.GetState() != corepb.ActorTableData_ALIVE:
-		return fmt.Errorf("%w: the GCS reports it as %s", ErrActorUnavailable, data.GetState())
+		return unavailable(data, "the GCS reports it as "+data.GetState().String(), nil)
 	case string(data.GetAddress().GetWorkerId()) != string(t.data.GetAddress().GetWorkerId()):
-		return fmt.Errorf("%w: the GCS reports another process for it", ErrActorUnavailable)
+		return unavailable(data, "the GCS reports another process for it", nil)
 	}
 	return nil
 }

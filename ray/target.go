@@ -88,7 +88,7 @@ func newTarget(data *corepb.ActorTableData, class *actorClass) (*target, error) 
 		}
 	}
 	if data.GetState() != corepb.ActorTableData_ALIVE || address.GetPort() <= 0 || address.GetPort() > 65535 {
-		return nil, fmt.Errorf("%w: state %s, port %d", ErrActorUnavailable, data.GetState(), address.GetPort())
+		return nil, unavailable(data, fmt.Sprintf("state %s, port %d", data.GetState(), address.GetPort()), nil)
 	}
 	t := &target{data: data, class: class, lane: newLane(), doubted: make(chan struct{}, 1), streams: streamLane{turn: make(chan struct{}, 1)}}
 	var seed [8]byte
@@ -386,15 +386,15 @@ func (t *target) classify(err error, left bool) (sent Sent, moved bool, _ error)
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		return sent, true, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message())
+		return sent, true, unavailable(t.data, s.Message(), nil)
 	case codes.Aborted: // Ray's own statuses: their name is all of the message
 		switch s.Message() {
 		case "Invalid": // another incarnation listens there, or the number was not to be used any more
-			return SentNo, true, fmt.Errorf("%w: the worker refused the call as stale", ErrActorUnavailable)
+			return SentNo, true, unavailable(t.data, "the worker refused the call as stale", nil)
 		case "SchedulingCancelled":
-			return SentNo, false, fmt.Errorf("%w before it ran", ErrTaskCancelled)
+			return SentNo, false, SystemError{Class: "TaskCancelledError", Message: "before it ran"}.typed()
 		}
-		return sent, true, fmt.Errorf("%w: %s", ErrActorUnavailable, s.Message()) // it ended while running the method
+		return sent, true, unavailable(t.data, s.Message(), nil) // it ended while running the method
 	case codes.ResourceExhausted:
 		if strings.HasPrefix(s.Message(), "grpc: received message") {
 			return SentYes, false, fmt.Errorf("%w: the result is too large: %s", ErrUnsupportedValue, s.Message())

@@ -228,6 +228,52 @@ func (WorkerExitType) EnumDescriptor() ([]byte, []int) {
 	return file_core_proto_rawDescGZIP(), []int{3}
 }
 
+type NodeDeathInfo_Reason int32
+
+const (
+	NodeDeathInfo_UNSPECIFIED                NodeDeathInfo_Reason = 0
+	NodeDeathInfo_AUTOSCALER_DRAIN_PREEMPTED NodeDeathInfo_Reason = 3
+)
+
+// Enum value maps for NodeDeathInfo_Reason.
+var (
+	NodeDeathInfo_Reason_name = map[int32]string{
+		0: "UNSPECIFIED",
+		3: "AUTOSCALER_DRAIN_PREEMPTED",
+	}
+	NodeDeathInfo_Reason_value = map[string]int32{
+		"UNSPECIFIED":                0,
+		"AUTOSCALER_DRAIN_PREEMPTED": 3,
+	}
+)
+
+func (x NodeDeathInfo_Reason) Enum() *NodeDeathInfo_Reason {
+	p := new(NodeDeathInfo_Reason)
+	*p = x
+	return p
+}
+
+func (x NodeDeathInfo_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NodeDeathInfo_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_core_proto_enumTypes[4].Descriptor()
+}
+
+func (NodeDeathInfo_Reason) Type() protoreflect.EnumType {
+	return &file_core_proto_enumTypes[4]
+}
+
+func (x NodeDeathInfo_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NodeDeathInfo_Reason.Descriptor instead.
+func (NodeDeathInfo_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{19, 0}
+}
+
 type ActorTableData_ActorState int32
 
 const (
@@ -267,11 +313,11 @@ func (x ActorTableData_ActorState) String() string {
 }
 
 func (ActorTableData_ActorState) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[4].Descriptor()
+	return file_core_proto_enumTypes[5].Descriptor()
 }
 
 func (ActorTableData_ActorState) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[4]
+	return &file_core_proto_enumTypes[5]
 }
 
 func (x ActorTableData_ActorState) Number() protoreflect.EnumNumber {
@@ -280,7 +326,7 @@ func (x ActorTableData_ActorState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorTableData_ActorState.Descriptor instead.
 func (ActorTableData_ActorState) EnumDescriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{37, 0}
+	return file_core_proto_rawDescGZIP(), []int{41, 0}
 }
 
 type GcsNodeInfo_GcsNodeState int32
@@ -313,11 +359,11 @@ func (x GcsNodeInfo_GcsNodeState) String() string {
 }
 
 func (GcsNodeInfo_GcsNodeState) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[5].Descriptor()
+	return file_core_proto_enumTypes[6].Descriptor()
 }
 
 func (GcsNodeInfo_GcsNodeState) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[5]
+	return &file_core_proto_enumTypes[6]
 }
 
 func (x GcsNodeInfo_GcsNodeState) Number() protoreflect.EnumNumber {
@@ -326,7 +372,7 @@ func (x GcsNodeInfo_GcsNodeState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GcsNodeInfo_GcsNodeState.Descriptor instead.
 func (GcsNodeInfo_GcsNodeState) EnumDescriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{48, 0}
+	return file_core_proto_rawDescGZIP(), []int{52, 0}
 }
 
 type Address struct {
@@ -1589,6 +1635,13 @@ func (x *RuntimeEnvFailedContext) GetErrorMessage() string {
 type ActorDiedErrorContext struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ErrorMessage  string                 `protobuf:"bytes,1,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	NodeIpAddress string                 `protobuf:"bytes,4,opt,name=node_ip_address,json=nodeIpAddress,proto3" json:"node_ip_address,omitempty"`
+	Pid           uint32                 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	Name          string                 `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	RayNamespace  string                 `protobuf:"bytes,7,opt,name=ray_namespace,json=rayNamespace,proto3" json:"ray_namespace,omitempty"`
+	ClassName     string                 `protobuf:"bytes,8,opt,name=class_name,json=className,proto3" json:"class_name,omitempty"`
+	ActorId       []byte                 `protobuf:"bytes,9,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	NodeDeathInfo *NodeDeathInfo         `protobuf:"bytes,11,opt,name=node_death_info,json=nodeDeathInfo,proto3" json:"node_death_info,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1630,6 +1683,250 @@ func (x *ActorDiedErrorContext) GetErrorMessage() string {
 	return ""
 }
 
+func (x *ActorDiedErrorContext) GetNodeIpAddress() string {
+	if x != nil {
+		return x.NodeIpAddress
+	}
+	return ""
+}
+
+func (x *ActorDiedErrorContext) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *ActorDiedErrorContext) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ActorDiedErrorContext) GetRayNamespace() string {
+	if x != nil {
+		return x.RayNamespace
+	}
+	return ""
+}
+
+func (x *ActorDiedErrorContext) GetClassName() string {
+	if x != nil {
+		return x.ClassName
+	}
+	return ""
+}
+
+func (x *ActorDiedErrorContext) GetActorId() []byte {
+	if x != nil {
+		return x.ActorId
+	}
+	return nil
+}
+
+func (x *ActorDiedErrorContext) GetNodeDeathInfo() *NodeDeathInfo {
+	if x != nil {
+		return x.NodeDeathInfo
+	}
+	return nil
+}
+
+type NodeDeathInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        NodeDeathInfo_Reason   `protobuf:"varint,1,opt,name=reason,proto3,enum=seedcore.wire.core.NodeDeathInfo_Reason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeDeathInfo) Reset() {
+	*x = NodeDeathInfo{}
+	mi := &file_core_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeDeathInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeDeathInfo) ProtoMessage() {}
+
+func (x *NodeDeathInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeDeathInfo.ProtoReflect.Descriptor instead.
+func (*NodeDeathInfo) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *NodeDeathInfo) GetReason() NodeDeathInfo_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return NodeDeathInfo_UNSPECIFIED
+}
+
+type ActorUnavailableContext struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ActorId       []byte                 `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActorUnavailableContext) Reset() {
+	*x = ActorUnavailableContext{}
+	mi := &file_core_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActorUnavailableContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActorUnavailableContext) ProtoMessage() {}
+
+func (x *ActorUnavailableContext) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActorUnavailableContext.ProtoReflect.Descriptor instead.
+func (*ActorUnavailableContext) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ActorUnavailableContext) GetActorId() []byte {
+	if x != nil {
+		return x.ActorId
+	}
+	return nil
+}
+
+// What stands in place of a result that Ray itself gave up on.
+type RayErrorInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Error:
+	//
+	//	*RayErrorInfo_ActorDiedError
+	//	*RayErrorInfo_RuntimeEnvSetupFailedError
+	//	*RayErrorInfo_ActorUnavailableError
+	Error         isRayErrorInfo_Error `protobuf_oneof:"error"`
+	ErrorMessage  string               `protobuf:"bytes,5,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RayErrorInfo) Reset() {
+	*x = RayErrorInfo{}
+	mi := &file_core_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RayErrorInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RayErrorInfo) ProtoMessage() {}
+
+func (x *RayErrorInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RayErrorInfo.ProtoReflect.Descriptor instead.
+func (*RayErrorInfo) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RayErrorInfo) GetError() isRayErrorInfo_Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *RayErrorInfo) GetActorDiedError() *ActorDeathCause {
+	if x != nil {
+		if x, ok := x.Error.(*RayErrorInfo_ActorDiedError); ok {
+			return x.ActorDiedError
+		}
+	}
+	return nil
+}
+
+func (x *RayErrorInfo) GetRuntimeEnvSetupFailedError() *RuntimeEnvFailedContext {
+	if x != nil {
+		if x, ok := x.Error.(*RayErrorInfo_RuntimeEnvSetupFailedError); ok {
+			return x.RuntimeEnvSetupFailedError
+		}
+	}
+	return nil
+}
+
+func (x *RayErrorInfo) GetActorUnavailableError() *ActorUnavailableContext {
+	if x != nil {
+		if x, ok := x.Error.(*RayErrorInfo_ActorUnavailableError); ok {
+			return x.ActorUnavailableError
+		}
+	}
+	return nil
+}
+
+func (x *RayErrorInfo) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+type isRayErrorInfo_Error interface {
+	isRayErrorInfo_Error()
+}
+
+type RayErrorInfo_ActorDiedError struct {
+	ActorDiedError *ActorDeathCause `protobuf:"bytes,2,opt,name=actor_died_error,json=actorDiedError,proto3,oneof"`
+}
+
+type RayErrorInfo_RuntimeEnvSetupFailedError struct {
+	RuntimeEnvSetupFailedError *RuntimeEnvFailedContext `protobuf:"bytes,3,opt,name=runtime_env_setup_failed_error,json=runtimeEnvSetupFailedError,proto3,oneof"`
+}
+
+type RayErrorInfo_ActorUnavailableError struct {
+	ActorUnavailableError *ActorUnavailableContext `protobuf:"bytes,4,opt,name=actor_unavailable_error,json=actorUnavailableError,proto3,oneof"`
+}
+
+func (*RayErrorInfo_ActorDiedError) isRayErrorInfo_Error() {}
+
+func (*RayErrorInfo_RuntimeEnvSetupFailedError) isRayErrorInfo_Error() {}
+
+func (*RayErrorInfo_ActorUnavailableError) isRayErrorInfo_Error() {}
+
 type ActorUnschedulableContext struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ErrorMessage  string                 `protobuf:"bytes,1,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
@@ -1639,7 +1936,7 @@ type ActorUnschedulableContext struct {
 
 func (x *ActorUnschedulableContext) Reset() {
 	*x = ActorUnschedulableContext{}
-	mi := &file_core_proto_msgTypes[19]
+	mi := &file_core_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1948,7 @@ func (x *ActorUnschedulableContext) String() string {
 func (*ActorUnschedulableContext) ProtoMessage() {}
 
 func (x *ActorUnschedulableContext) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[19]
+	mi := &file_core_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,10 +1961,54 @@ func (x *ActorUnschedulableContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorUnschedulableContext.ProtoReflect.Descriptor instead.
 func (*ActorUnschedulableContext) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{19}
+	return file_core_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ActorUnschedulableContext) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+type OomContext struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ErrorMessage  string                 `protobuf:"bytes,1,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OomContext) Reset() {
+	*x = OomContext{}
+	mi := &file_core_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OomContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OomContext) ProtoMessage() {}
+
+func (x *OomContext) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OomContext.ProtoReflect.Descriptor instead.
+func (*OomContext) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *OomContext) GetErrorMessage() string {
 	if x != nil {
 		return x.ErrorMessage
 	}
@@ -1682,6 +2023,7 @@ type ActorDeathCause struct {
 	//	*ActorDeathCause_RuntimeEnvFailedContext
 	//	*ActorDeathCause_ActorDiedErrorContext
 	//	*ActorDeathCause_ActorUnschedulableContext
+	//	*ActorDeathCause_OomContext
 	Context       isActorDeathCause_Context `protobuf_oneof:"context"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1689,7 +2031,7 @@ type ActorDeathCause struct {
 
 func (x *ActorDeathCause) Reset() {
 	*x = ActorDeathCause{}
-	mi := &file_core_proto_msgTypes[20]
+	mi := &file_core_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +2043,7 @@ func (x *ActorDeathCause) String() string {
 func (*ActorDeathCause) ProtoMessage() {}
 
 func (x *ActorDeathCause) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[20]
+	mi := &file_core_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +2056,7 @@ func (x *ActorDeathCause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorDeathCause.ProtoReflect.Descriptor instead.
 func (*ActorDeathCause) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{20}
+	return file_core_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ActorDeathCause) GetContext() isActorDeathCause_Context {
@@ -1760,6 +2102,15 @@ func (x *ActorDeathCause) GetActorUnschedulableContext() *ActorUnschedulableCont
 	return nil
 }
 
+func (x *ActorDeathCause) GetOomContext() *OomContext {
+	if x != nil {
+		if x, ok := x.Context.(*ActorDeathCause_OomContext); ok {
+			return x.OomContext
+		}
+	}
+	return nil
+}
+
 type isActorDeathCause_Context interface {
 	isActorDeathCause_Context()
 }
@@ -1780,6 +2131,10 @@ type ActorDeathCause_ActorUnschedulableContext struct {
 	ActorUnschedulableContext *ActorUnschedulableContext `protobuf:"bytes,4,opt,name=actor_unschedulable_context,json=actorUnschedulableContext,proto3,oneof"`
 }
 
+type ActorDeathCause_OomContext struct {
+	OomContext *OomContext `protobuf:"bytes,5,opt,name=oom_context,json=oomContext,proto3,oneof"`
+}
+
 func (*ActorDeathCause_CreationTaskFailureContext) isActorDeathCause_Context() {}
 
 func (*ActorDeathCause_RuntimeEnvFailedContext) isActorDeathCause_Context() {}
@@ -1787,6 +2142,8 @@ func (*ActorDeathCause_RuntimeEnvFailedContext) isActorDeathCause_Context() {}
 func (*ActorDeathCause_ActorDiedErrorContext) isActorDeathCause_Context() {}
 
 func (*ActorDeathCause_ActorUnschedulableContext) isActorDeathCause_Context() {}
+
+func (*ActorDeathCause_OomContext) isActorDeathCause_Context() {}
 
 type KillActorRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1798,7 +2155,7 @@ type KillActorRequest struct {
 
 func (x *KillActorRequest) Reset() {
 	*x = KillActorRequest{}
-	mi := &file_core_proto_msgTypes[21]
+	mi := &file_core_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +2167,7 @@ func (x *KillActorRequest) String() string {
 func (*KillActorRequest) ProtoMessage() {}
 
 func (x *KillActorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[21]
+	mi := &file_core_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +2180,7 @@ func (x *KillActorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillActorRequest.ProtoReflect.Descriptor instead.
 func (*KillActorRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{21}
+	return file_core_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KillActorRequest) GetIntendedActorId() []byte {
@@ -1848,7 +2205,7 @@ type KillActorReply struct {
 
 func (x *KillActorReply) Reset() {
 	*x = KillActorReply{}
-	mi := &file_core_proto_msgTypes[22]
+	mi := &file_core_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +2217,7 @@ func (x *KillActorReply) String() string {
 func (*KillActorReply) ProtoMessage() {}
 
 func (x *KillActorReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[22]
+	mi := &file_core_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +2230,7 @@ func (x *KillActorReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillActorReply.ProtoReflect.Descriptor instead.
 func (*KillActorReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{22}
+	return file_core_proto_rawDescGZIP(), []int{26}
 }
 
 type ExitRequest struct {
@@ -1885,7 +2242,7 @@ type ExitRequest struct {
 
 func (x *ExitRequest) Reset() {
 	*x = ExitRequest{}
-	mi := &file_core_proto_msgTypes[23]
+	mi := &file_core_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2254,7 @@ func (x *ExitRequest) String() string {
 func (*ExitRequest) ProtoMessage() {}
 
 func (x *ExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[23]
+	mi := &file_core_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2267,7 @@ func (x *ExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitRequest.ProtoReflect.Descriptor instead.
 func (*ExitRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{23}
+	return file_core_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExitRequest) GetForceExit() bool {
@@ -1929,7 +2286,7 @@ type ExitReply struct {
 
 func (x *ExitReply) Reset() {
 	*x = ExitReply{}
-	mi := &file_core_proto_msgTypes[24]
+	mi := &file_core_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2298,7 @@ func (x *ExitReply) String() string {
 func (*ExitReply) ProtoMessage() {}
 
 func (x *ExitReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[24]
+	mi := &file_core_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2311,7 @@ func (x *ExitReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitReply.ProtoReflect.Descriptor instead.
 func (*ExitReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{24}
+	return file_core_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExitReply) GetSuccess() bool {
@@ -1983,7 +2340,7 @@ type CoreWorkerStats struct {
 
 func (x *CoreWorkerStats) Reset() {
 	*x = CoreWorkerStats{}
-	mi := &file_core_proto_msgTypes[25]
+	mi := &file_core_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2352,7 @@ func (x *CoreWorkerStats) String() string {
 func (*CoreWorkerStats) ProtoMessage() {}
 
 func (x *CoreWorkerStats) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[25]
+	mi := &file_core_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2365,7 @@ func (x *CoreWorkerStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreWorkerStats.ProtoReflect.Descriptor instead.
 func (*CoreWorkerStats) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{25}
+	return file_core_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CoreWorkerStats) GetIpAddress() string {
@@ -2097,7 +2454,7 @@ type GetCoreWorkerStatsRequest struct {
 
 func (x *GetCoreWorkerStatsRequest) Reset() {
 	*x = GetCoreWorkerStatsRequest{}
-	mi := &file_core_proto_msgTypes[26]
+	mi := &file_core_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2466,7 @@ func (x *GetCoreWorkerStatsRequest) String() string {
 func (*GetCoreWorkerStatsRequest) ProtoMessage() {}
 
 func (x *GetCoreWorkerStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[26]
+	mi := &file_core_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2479,7 @@ func (x *GetCoreWorkerStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoreWorkerStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetCoreWorkerStatsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{26}
+	return file_core_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetCoreWorkerStatsRequest) GetIntendedWorkerId() []byte {
@@ -2141,7 +2498,7 @@ type GetCoreWorkerStatsReply struct {
 
 func (x *GetCoreWorkerStatsReply) Reset() {
 	*x = GetCoreWorkerStatsReply{}
-	mi := &file_core_proto_msgTypes[27]
+	mi := &file_core_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2510,7 @@ func (x *GetCoreWorkerStatsReply) String() string {
 func (*GetCoreWorkerStatsReply) ProtoMessage() {}
 
 func (x *GetCoreWorkerStatsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[27]
+	mi := &file_core_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2523,7 @@ func (x *GetCoreWorkerStatsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoreWorkerStatsReply.ProtoReflect.Descriptor instead.
 func (*GetCoreWorkerStatsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{27}
+	return file_core_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetCoreWorkerStatsReply) GetCoreWorkerStats() *CoreWorkerStats {
@@ -2184,7 +2541,7 @@ type NumPendingTasksRequest struct {
 
 func (x *NumPendingTasksRequest) Reset() {
 	*x = NumPendingTasksRequest{}
-	mi := &file_core_proto_msgTypes[28]
+	mi := &file_core_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2553,7 @@ func (x *NumPendingTasksRequest) String() string {
 func (*NumPendingTasksRequest) ProtoMessage() {}
 
 func (x *NumPendingTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[28]
+	mi := &file_core_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2566,7 @@ func (x *NumPendingTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumPendingTasksRequest.ProtoReflect.Descriptor instead.
 func (*NumPendingTasksRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{28}
+	return file_core_proto_rawDescGZIP(), []int{32}
 }
 
 type NumPendingTasksReply struct {
@@ -2221,7 +2578,7 @@ type NumPendingTasksReply struct {
 
 func (x *NumPendingTasksReply) Reset() {
 	*x = NumPendingTasksReply{}
-	mi := &file_core_proto_msgTypes[29]
+	mi := &file_core_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2233,7 +2590,7 @@ func (x *NumPendingTasksReply) String() string {
 func (*NumPendingTasksReply) ProtoMessage() {}
 
 func (x *NumPendingTasksReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[29]
+	mi := &file_core_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2246,7 +2603,7 @@ func (x *NumPendingTasksReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumPendingTasksReply.ProtoReflect.Descriptor instead.
 func (*NumPendingTasksReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{29}
+	return file_core_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NumPendingTasksReply) GetNumPendingTasks() int64 {
@@ -2264,7 +2621,7 @@ type LocalGCRequest struct {
 
 func (x *LocalGCRequest) Reset() {
 	*x = LocalGCRequest{}
-	mi := &file_core_proto_msgTypes[30]
+	mi := &file_core_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2633,7 @@ func (x *LocalGCRequest) String() string {
 func (*LocalGCRequest) ProtoMessage() {}
 
 func (x *LocalGCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[30]
+	mi := &file_core_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2289,7 +2646,7 @@ func (x *LocalGCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalGCRequest.ProtoReflect.Descriptor instead.
 func (*LocalGCRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{30}
+	return file_core_proto_rawDescGZIP(), []int{34}
 }
 
 type LocalGCReply struct {
@@ -2300,7 +2657,7 @@ type LocalGCReply struct {
 
 func (x *LocalGCReply) Reset() {
 	*x = LocalGCReply{}
-	mi := &file_core_proto_msgTypes[31]
+	mi := &file_core_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2312,7 +2669,7 @@ func (x *LocalGCReply) String() string {
 func (*LocalGCReply) ProtoMessage() {}
 
 func (x *LocalGCReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[31]
+	mi := &file_core_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2325,7 +2682,7 @@ func (x *LocalGCReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalGCReply.ProtoReflect.Descriptor instead.
 func (*LocalGCReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{31}
+	return file_core_proto_rawDescGZIP(), []int{35}
 }
 
 type RayletNotifyGCSRestartRequest struct {
@@ -2336,7 +2693,7 @@ type RayletNotifyGCSRestartRequest struct {
 
 func (x *RayletNotifyGCSRestartRequest) Reset() {
 	*x = RayletNotifyGCSRestartRequest{}
-	mi := &file_core_proto_msgTypes[32]
+	mi := &file_core_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2705,7 @@ func (x *RayletNotifyGCSRestartRequest) String() string {
 func (*RayletNotifyGCSRestartRequest) ProtoMessage() {}
 
 func (x *RayletNotifyGCSRestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[32]
+	mi := &file_core_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2718,7 @@ func (x *RayletNotifyGCSRestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RayletNotifyGCSRestartRequest.ProtoReflect.Descriptor instead.
 func (*RayletNotifyGCSRestartRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{32}
+	return file_core_proto_rawDescGZIP(), []int{36}
 }
 
 type RayletNotifyGCSRestartReply struct {
@@ -2372,7 +2729,7 @@ type RayletNotifyGCSRestartReply struct {
 
 func (x *RayletNotifyGCSRestartReply) Reset() {
 	*x = RayletNotifyGCSRestartReply{}
-	mi := &file_core_proto_msgTypes[33]
+	mi := &file_core_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2741,7 @@ func (x *RayletNotifyGCSRestartReply) String() string {
 func (*RayletNotifyGCSRestartReply) ProtoMessage() {}
 
 func (x *RayletNotifyGCSRestartReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[33]
+	mi := &file_core_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2754,7 @@ func (x *RayletNotifyGCSRestartReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RayletNotifyGCSRestartReply.ProtoReflect.Descriptor instead.
 func (*RayletNotifyGCSRestartReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{33}
+	return file_core_proto_rawDescGZIP(), []int{37}
 }
 
 type CancelTaskRequest struct {
@@ -2412,7 +2769,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_core_proto_msgTypes[34]
+	mi := &file_core_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2781,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[34]
+	mi := &file_core_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2794,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{34}
+	return file_core_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CancelTaskRequest) GetIntendedTaskId() []byte {
@@ -2478,7 +2835,7 @@ type CancelTaskReply struct {
 
 func (x *CancelTaskReply) Reset() {
 	*x = CancelTaskReply{}
-	mi := &file_core_proto_msgTypes[35]
+	mi := &file_core_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2847,7 @@ func (x *CancelTaskReply) String() string {
 func (*CancelTaskReply) ProtoMessage() {}
 
 func (x *CancelTaskReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[35]
+	mi := &file_core_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2860,7 @@ func (x *CancelTaskReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskReply.ProtoReflect.Descriptor instead.
 func (*CancelTaskReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{35}
+	return file_core_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CancelTaskReply) GetRequestedTaskRunning() bool {
@@ -2530,7 +2887,7 @@ type GcsStatus struct {
 
 func (x *GcsStatus) Reset() {
 	*x = GcsStatus{}
-	mi := &file_core_proto_msgTypes[36]
+	mi := &file_core_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2899,7 @@ func (x *GcsStatus) String() string {
 func (*GcsStatus) ProtoMessage() {}
 
 func (x *GcsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[36]
+	mi := &file_core_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2912,7 @@ func (x *GcsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GcsStatus.ProtoReflect.Descriptor instead.
 func (*GcsStatus) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{36}
+	return file_core_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GcsStatus) GetCode() int32 {
@@ -2592,7 +2949,7 @@ type ActorTableData struct {
 
 func (x *ActorTableData) Reset() {
 	*x = ActorTableData{}
-	mi := &file_core_proto_msgTypes[37]
+	mi := &file_core_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2604,7 +2961,7 @@ func (x *ActorTableData) String() string {
 func (*ActorTableData) ProtoMessage() {}
 
 func (x *ActorTableData) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[37]
+	mi := &file_core_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2617,7 +2974,7 @@ func (x *ActorTableData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActorTableData.ProtoReflect.Descriptor instead.
 func (*ActorTableData) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{37}
+	return file_core_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ActorTableData) GetActorId() []byte {
@@ -2714,7 +3071,7 @@ type GetNamedActorInfoRequest struct {
 
 func (x *GetNamedActorInfoRequest) Reset() {
 	*x = GetNamedActorInfoRequest{}
-	mi := &file_core_proto_msgTypes[38]
+	mi := &file_core_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2726,7 +3083,7 @@ func (x *GetNamedActorInfoRequest) String() string {
 func (*GetNamedActorInfoRequest) ProtoMessage() {}
 
 func (x *GetNamedActorInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[38]
+	mi := &file_core_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2739,7 +3096,7 @@ func (x *GetNamedActorInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamedActorInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetNamedActorInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{38}
+	return file_core_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetNamedActorInfoRequest) GetName() string {
@@ -2767,7 +3124,7 @@ type GetNamedActorInfoReply struct {
 
 func (x *GetNamedActorInfoReply) Reset() {
 	*x = GetNamedActorInfoReply{}
-	mi := &file_core_proto_msgTypes[39]
+	mi := &file_core_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +3136,7 @@ func (x *GetNamedActorInfoReply) String() string {
 func (*GetNamedActorInfoReply) ProtoMessage() {}
 
 func (x *GetNamedActorInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[39]
+	mi := &file_core_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +3149,7 @@ func (x *GetNamedActorInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamedActorInfoReply.ProtoReflect.Descriptor instead.
 func (*GetNamedActorInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{39}
+	return file_core_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetNamedActorInfoReply) GetStatus() *GcsStatus {
@@ -2818,7 +3175,7 @@ type GetActorInfoRequest struct {
 
 func (x *GetActorInfoRequest) Reset() {
 	*x = GetActorInfoRequest{}
-	mi := &file_core_proto_msgTypes[40]
+	mi := &file_core_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +3187,7 @@ func (x *GetActorInfoRequest) String() string {
 func (*GetActorInfoRequest) ProtoMessage() {}
 
 func (x *GetActorInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[40]
+	mi := &file_core_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +3200,7 @@ func (x *GetActorInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActorInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetActorInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{40}
+	return file_core_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetActorInfoRequest) GetActorId() []byte {
@@ -2863,7 +3220,7 @@ type GetActorInfoReply struct {
 
 func (x *GetActorInfoReply) Reset() {
 	*x = GetActorInfoReply{}
-	mi := &file_core_proto_msgTypes[41]
+	mi := &file_core_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +3232,7 @@ func (x *GetActorInfoReply) String() string {
 func (*GetActorInfoReply) ProtoMessage() {}
 
 func (x *GetActorInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[41]
+	mi := &file_core_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +3245,7 @@ func (x *GetActorInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetActorInfoReply.ProtoReflect.Descriptor instead.
 func (*GetActorInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{41}
+	return file_core_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetActorInfoReply) GetStatus() *GcsStatus {
@@ -2916,7 +3273,7 @@ type GetAllActorInfoRequest struct {
 
 func (x *GetAllActorInfoRequest) Reset() {
 	*x = GetAllActorInfoRequest{}
-	mi := &file_core_proto_msgTypes[42]
+	mi := &file_core_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3285,7 @@ func (x *GetAllActorInfoRequest) String() string {
 func (*GetAllActorInfoRequest) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[42]
+	mi := &file_core_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3298,7 @@ func (x *GetAllActorInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllActorInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetAllActorInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{42}
+	return file_core_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetAllActorInfoRequest) GetShowDeadJobs() bool {
@@ -2977,7 +3334,7 @@ type GetAllActorInfoReply struct {
 
 func (x *GetAllActorInfoReply) Reset() {
 	*x = GetAllActorInfoReply{}
-	mi := &file_core_proto_msgTypes[43]
+	mi := &file_core_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3346,7 @@ func (x *GetAllActorInfoReply) String() string {
 func (*GetAllActorInfoReply) ProtoMessage() {}
 
 func (x *GetAllActorInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[43]
+	mi := &file_core_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3359,7 @@ func (x *GetAllActorInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllActorInfoReply.ProtoReflect.Descriptor instead.
 func (*GetAllActorInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{43}
+	return file_core_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetAllActorInfoReply) GetStatus() *GcsStatus {
@@ -3041,7 +3398,7 @@ type CheckAliveRequest struct {
 
 func (x *CheckAliveRequest) Reset() {
 	*x = CheckAliveRequest{}
-	mi := &file_core_proto_msgTypes[44]
+	mi := &file_core_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3053,7 +3410,7 @@ func (x *CheckAliveRequest) String() string {
 func (*CheckAliveRequest) ProtoMessage() {}
 
 func (x *CheckAliveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[44]
+	mi := &file_core_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3066,7 +3423,7 @@ func (x *CheckAliveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAliveRequest.ProtoReflect.Descriptor instead.
 func (*CheckAliveRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{44}
+	return file_core_proto_rawDescGZIP(), []int{48}
 }
 
 type CheckAliveReply struct {
@@ -3079,7 +3436,7 @@ type CheckAliveReply struct {
 
 func (x *CheckAliveReply) Reset() {
 	*x = CheckAliveReply{}
-	mi := &file_core_proto_msgTypes[45]
+	mi := &file_core_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3448,7 @@ func (x *CheckAliveReply) String() string {
 func (*CheckAliveReply) ProtoMessage() {}
 
 func (x *CheckAliveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[45]
+	mi := &file_core_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +3461,7 @@ func (x *CheckAliveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAliveReply.ProtoReflect.Descriptor instead.
 func (*CheckAliveReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{45}
+	return file_core_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CheckAliveReply) GetStatus() *GcsStatus {
@@ -3129,7 +3486,7 @@ type GetClusterIdRequest struct {
 
 func (x *GetClusterIdRequest) Reset() {
 	*x = GetClusterIdRequest{}
-	mi := &file_core_proto_msgTypes[46]
+	mi := &file_core_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3141,7 +3498,7 @@ func (x *GetClusterIdRequest) String() string {
 func (*GetClusterIdRequest) ProtoMessage() {}
 
 func (x *GetClusterIdRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[46]
+	mi := &file_core_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3154,7 +3511,7 @@ func (x *GetClusterIdRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterIdRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterIdRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{46}
+	return file_core_proto_rawDescGZIP(), []int{50}
 }
 
 type GetClusterIdReply struct {
@@ -3167,7 +3524,7 @@ type GetClusterIdReply struct {
 
 func (x *GetClusterIdReply) Reset() {
 	*x = GetClusterIdReply{}
-	mi := &file_core_proto_msgTypes[47]
+	mi := &file_core_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3536,7 @@ func (x *GetClusterIdReply) String() string {
 func (*GetClusterIdReply) ProtoMessage() {}
 
 func (x *GetClusterIdReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[47]
+	mi := &file_core_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3549,7 @@ func (x *GetClusterIdReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterIdReply.ProtoReflect.Descriptor instead.
 func (*GetClusterIdReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{47}
+	return file_core_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetClusterIdReply) GetStatus() *GcsStatus {
@@ -3225,7 +3582,7 @@ type GcsNodeInfo struct {
 
 func (x *GcsNodeInfo) Reset() {
 	*x = GcsNodeInfo{}
-	mi := &file_core_proto_msgTypes[48]
+	mi := &file_core_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3594,7 @@ func (x *GcsNodeInfo) String() string {
 func (*GcsNodeInfo) ProtoMessage() {}
 
 func (x *GcsNodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[48]
+	mi := &file_core_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3607,7 @@ func (x *GcsNodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GcsNodeInfo.ProtoReflect.Descriptor instead.
 func (*GcsNodeInfo) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{48}
+	return file_core_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GcsNodeInfo) GetNodeId() []byte {
@@ -3317,7 +3674,7 @@ type GetAllNodeInfoRequest struct {
 
 func (x *GetAllNodeInfoRequest) Reset() {
 	*x = GetAllNodeInfoRequest{}
-	mi := &file_core_proto_msgTypes[49]
+	mi := &file_core_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3686,7 @@ func (x *GetAllNodeInfoRequest) String() string {
 func (*GetAllNodeInfoRequest) ProtoMessage() {}
 
 func (x *GetAllNodeInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[49]
+	mi := &file_core_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3699,7 @@ func (x *GetAllNodeInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllNodeInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetAllNodeInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{49}
+	return file_core_proto_rawDescGZIP(), []int{53}
 }
 
 type GetAllNodeInfoReply struct {
@@ -3355,7 +3712,7 @@ type GetAllNodeInfoReply struct {
 
 func (x *GetAllNodeInfoReply) Reset() {
 	*x = GetAllNodeInfoReply{}
-	mi := &file_core_proto_msgTypes[50]
+	mi := &file_core_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +3724,7 @@ func (x *GetAllNodeInfoReply) String() string {
 func (*GetAllNodeInfoReply) ProtoMessage() {}
 
 func (x *GetAllNodeInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[50]
+	mi := &file_core_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +3737,7 @@ func (x *GetAllNodeInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllNodeInfoReply.ProtoReflect.Descriptor instead.
 func (*GetAllNodeInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{50}
+	return file_core_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetAllNodeInfoReply) GetStatus() *GcsStatus {
@@ -3407,7 +3764,7 @@ type AvailableResources struct {
 
 func (x *AvailableResources) Reset() {
 	*x = AvailableResources{}
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3419,7 +3776,7 @@ func (x *AvailableResources) String() string {
 func (*AvailableResources) ProtoMessage() {}
 
 func (x *AvailableResources) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[51]
+	mi := &file_core_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3432,7 +3789,7 @@ func (x *AvailableResources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AvailableResources.ProtoReflect.Descriptor instead.
 func (*AvailableResources) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{51}
+	return file_core_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AvailableResources) GetNodeId() []byte {
@@ -3457,7 +3814,7 @@ type GetAllAvailableResourcesRequest struct {
 
 func (x *GetAllAvailableResourcesRequest) Reset() {
 	*x = GetAllAvailableResourcesRequest{}
-	mi := &file_core_proto_msgTypes[52]
+	mi := &file_core_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3826,7 @@ func (x *GetAllAvailableResourcesRequest) String() string {
 func (*GetAllAvailableResourcesRequest) ProtoMessage() {}
 
 func (x *GetAllAvailableResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[52]
+	mi := &file_core_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3839,7 @@ func (x *GetAllAvailableResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllAvailableResourcesRequest.ProtoReflect.Descriptor instead.
 func (*GetAllAvailableResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{52}
+	return file_core_proto_rawDescGZIP(), []int{56}
 }
 
 type GetAllAvailableResourcesReply struct {
@@ -3495,7 +3852,7 @@ type GetAllAvailableResourcesReply struct {
 
 func (x *GetAllAvailableResourcesReply) Reset() {
 	*x = GetAllAvailableResourcesReply{}
-	mi := &file_core_proto_msgTypes[53]
+	mi := &file_core_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +3864,7 @@ func (x *GetAllAvailableResourcesReply) String() string {
 func (*GetAllAvailableResourcesReply) ProtoMessage() {}
 
 func (x *GetAllAvailableResourcesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[53]
+	mi := &file_core_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +3877,7 @@ func (x *GetAllAvailableResourcesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllAvailableResourcesReply.ProtoReflect.Descriptor instead.
 func (*GetAllAvailableResourcesReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{53}
+	return file_core_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetAllAvailableResourcesReply) GetStatus() *GcsStatus {
@@ -3547,7 +3904,7 @@ type InternalKVGetRequest struct {
 
 func (x *InternalKVGetRequest) Reset() {
 	*x = InternalKVGetRequest{}
-	mi := &file_core_proto_msgTypes[54]
+	mi := &file_core_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3559,7 +3916,7 @@ func (x *InternalKVGetRequest) String() string {
 func (*InternalKVGetRequest) ProtoMessage() {}
 
 func (x *InternalKVGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[54]
+	mi := &file_core_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3572,7 +3929,7 @@ func (x *InternalKVGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InternalKVGetRequest.ProtoReflect.Descriptor instead.
 func (*InternalKVGetRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{54}
+	return file_core_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *InternalKVGetRequest) GetKey() []byte {
@@ -3599,7 +3956,7 @@ type InternalKVGetReply struct {
 
 func (x *InternalKVGetReply) Reset() {
 	*x = InternalKVGetReply{}
-	mi := &file_core_proto_msgTypes[55]
+	mi := &file_core_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3611,7 +3968,7 @@ func (x *InternalKVGetReply) String() string {
 func (*InternalKVGetReply) ProtoMessage() {}
 
 func (x *InternalKVGetReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[55]
+	mi := &file_core_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3624,7 +3981,7 @@ func (x *InternalKVGetReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InternalKVGetReply.ProtoReflect.Descriptor instead.
 func (*InternalKVGetReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{55}
+	return file_core_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *InternalKVGetReply) GetStatus() *GcsStatus {
@@ -3660,7 +4017,7 @@ type WorkerTableData struct {
 
 func (x *WorkerTableData) Reset() {
 	*x = WorkerTableData{}
-	mi := &file_core_proto_msgTypes[56]
+	mi := &file_core_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3672,7 +4029,7 @@ func (x *WorkerTableData) String() string {
 func (*WorkerTableData) ProtoMessage() {}
 
 func (x *WorkerTableData) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[56]
+	mi := &file_core_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3685,7 +4042,7 @@ func (x *WorkerTableData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerTableData.ProtoReflect.Descriptor instead.
 func (*WorkerTableData) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{56}
+	return file_core_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WorkerTableData) GetIsAlive() bool {
@@ -3774,7 +4131,7 @@ type AddWorkerInfoRequest struct {
 
 func (x *AddWorkerInfoRequest) Reset() {
 	*x = AddWorkerInfoRequest{}
-	mi := &file_core_proto_msgTypes[57]
+	mi := &file_core_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +4143,7 @@ func (x *AddWorkerInfoRequest) String() string {
 func (*AddWorkerInfoRequest) ProtoMessage() {}
 
 func (x *AddWorkerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[57]
+	mi := &file_core_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +4156,7 @@ func (x *AddWorkerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddWorkerInfoRequest.ProtoReflect.Descriptor instead.
 func (*AddWorkerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{57}
+	return file_core_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AddWorkerInfoRequest) GetWorkerData() *WorkerTableData {
@@ -3818,7 +4175,7 @@ type AddWorkerInfoReply struct {
 
 func (x *AddWorkerInfoReply) Reset() {
 	*x = AddWorkerInfoReply{}
-	mi := &file_core_proto_msgTypes[58]
+	mi := &file_core_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3830,7 +4187,7 @@ func (x *AddWorkerInfoReply) String() string {
 func (*AddWorkerInfoReply) ProtoMessage() {}
 
 func (x *AddWorkerInfoReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[58]
+	mi := &file_core_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3843,7 +4200,7 @@ func (x *AddWorkerInfoReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddWorkerInfoReply.ProtoReflect.Descriptor instead.
 func (*AddWorkerInfoReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{58}
+	return file_core_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AddWorkerInfoReply) GetStatus() *GcsStatus {
@@ -3862,7 +4219,7 @@ type ReportWorkerFailureRequest struct {
 
 func (x *ReportWorkerFailureRequest) Reset() {
 	*x = ReportWorkerFailureRequest{}
-	mi := &file_core_proto_msgTypes[59]
+	mi := &file_core_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +4231,7 @@ func (x *ReportWorkerFailureRequest) String() string {
 func (*ReportWorkerFailureRequest) ProtoMessage() {}
 
 func (x *ReportWorkerFailureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[59]
+	mi := &file_core_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4244,7 @@ func (x *ReportWorkerFailureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportWorkerFailureRequest.ProtoReflect.Descriptor instead.
 func (*ReportWorkerFailureRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{59}
+	return file_core_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ReportWorkerFailureRequest) GetWorkerFailure() *WorkerTableData {
@@ -3906,7 +4263,7 @@ type ReportWorkerFailureReply struct {
 
 func (x *ReportWorkerFailureReply) Reset() {
 	*x = ReportWorkerFailureReply{}
-	mi := &file_core_proto_msgTypes[60]
+	mi := &file_core_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +4275,7 @@ func (x *ReportWorkerFailureReply) String() string {
 func (*ReportWorkerFailureReply) ProtoMessage() {}
 
 func (x *ReportWorkerFailureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[60]
+	mi := &file_core_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4288,7 @@ func (x *ReportWorkerFailureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportWorkerFailureReply.ProtoReflect.Descriptor instead.
 func (*ReportWorkerFailureReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{60}
+	return file_core_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ReportWorkerFailureReply) GetStatus() *GcsStatus {
@@ -3950,7 +4307,7 @@ type FreeLocalObjectsRequest struct {
 
 func (x *FreeLocalObjectsRequest) Reset() {
 	*x = FreeLocalObjectsRequest{}
-	mi := &file_core_proto_msgTypes[61]
+	mi := &file_core_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4319,7 @@ func (x *FreeLocalObjectsRequest) String() string {
 func (*FreeLocalObjectsRequest) ProtoMessage() {}
 
 func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[61]
+	mi := &file_core_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4332,7 @@ func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsRequest.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{61}
+	return file_core_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *FreeLocalObjectsRequest) GetObjectIds() [][]byte {
@@ -3993,7 +4350,7 @@ type FreeLocalObjectsReply struct {
 
 func (x *FreeLocalObjectsReply) Reset() {
 	*x = FreeLocalObjectsReply{}
-	mi := &file_core_proto_msgTypes[62]
+	mi := &file_core_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4362,7 @@ func (x *FreeLocalObjectsReply) String() string {
 func (*FreeLocalObjectsReply) ProtoMessage() {}
 
 func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[62]
+	mi := &file_core_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4375,7 @@ func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsReply.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{62}
+	return file_core_proto_rawDescGZIP(), []int{66}
 }
 
 type GetAllActorInfoRequest_Filters struct {
@@ -4032,7 +4389,7 @@ type GetAllActorInfoRequest_Filters struct {
 
 func (x *GetAllActorInfoRequest_Filters) Reset() {
 	*x = GetAllActorInfoRequest_Filters{}
-	mi := &file_core_proto_msgTypes[63]
+	mi := &file_core_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4044,7 +4401,7 @@ func (x *GetAllActorInfoRequest_Filters) String() string {
 func (*GetAllActorInfoRequest_Filters) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[63]
+	mi := &file_core_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4057,7 +4414,7 @@ func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAllActorInfoRequest_Filters.ProtoReflect.Descriptor instead.
 func (*GetAllActorInfoRequest_Filters) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{42, 0}
+	return file_core_proto_rawDescGZIP(), []int{46, 0}
 }
 
 func (x *GetAllActorInfoRequest_Filters) GetActorId() []byte {
@@ -4187,16 +4544,42 @@ const file_core_proto_rawDesc = "" +
 	"\x14serialized_exception\x18\x02 \x01(\fR\x13serializedException\x12<\n" +
 	"\x1aformatted_exception_string\x18\x03 \x01(\tR\x18formattedExceptionString\">\n" +
 	"\x17RuntimeEnvFailedContext\x12#\n" +
-	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"<\n" +
+	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"\xb4\x02\n" +
 	"\x15ActorDiedErrorContext\x12#\n" +
-	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"@\n" +
+	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\x12&\n" +
+	"\x0fnode_ip_address\x18\x04 \x01(\tR\rnodeIpAddress\x12\x10\n" +
+	"\x03pid\x18\x05 \x01(\rR\x03pid\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12#\n" +
+	"\rray_namespace\x18\a \x01(\tR\frayNamespace\x12\x1d\n" +
+	"\n" +
+	"class_name\x18\b \x01(\tR\tclassName\x12\x19\n" +
+	"\bactor_id\x18\t \x01(\fR\aactorId\x12I\n" +
+	"\x0fnode_death_info\x18\v \x01(\v2!.seedcore.wire.core.NodeDeathInfoR\rnodeDeathInfo\"\x8c\x01\n" +
+	"\rNodeDeathInfo\x12@\n" +
+	"\x06reason\x18\x01 \x01(\x0e2(.seedcore.wire.core.NodeDeathInfo.ReasonR\x06reason\"9\n" +
+	"\x06Reason\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aAUTOSCALER_DRAIN_PREEMPTED\x10\x03\"4\n" +
+	"\x17ActorUnavailableContext\x12\x19\n" +
+	"\bactor_id\x18\x01 \x01(\fR\aactorId\"\xe7\x02\n" +
+	"\fRayErrorInfo\x12O\n" +
+	"\x10actor_died_error\x18\x02 \x01(\v2#.seedcore.wire.core.ActorDeathCauseH\x00R\x0eactorDiedError\x12q\n" +
+	"\x1eruntime_env_setup_failed_error\x18\x03 \x01(\v2+.seedcore.wire.core.RuntimeEnvFailedContextH\x00R\x1aruntimeEnvSetupFailedError\x12e\n" +
+	"\x17actor_unavailable_error\x18\x04 \x01(\v2+.seedcore.wire.core.ActorUnavailableContextH\x00R\x15actorUnavailableError\x12#\n" +
+	"\rerror_message\x18\x05 \x01(\tR\ferrorMessageB\a\n" +
+	"\x05error\"@\n" +
 	"\x19ActorUnschedulableContext\x12#\n" +
-	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"\xc6\x03\n" +
+	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"1\n" +
+	"\n" +
+	"OomContext\x12#\n" +
+	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"\x89\x04\n" +
 	"\x0fActorDeathCause\x12e\n" +
 	"\x1dcreation_task_failure_context\x18\x01 \x01(\v2 .seedcore.wire.core.RayExceptionH\x00R\x1acreationTaskFailureContext\x12j\n" +
 	"\x1aruntime_env_failed_context\x18\x02 \x01(\v2+.seedcore.wire.core.RuntimeEnvFailedContextH\x00R\x17runtimeEnvFailedContext\x12d\n" +
 	"\x18actor_died_error_context\x18\x03 \x01(\v2).seedcore.wire.core.ActorDiedErrorContextH\x00R\x15actorDiedErrorContext\x12o\n" +
-	"\x1bactor_unschedulable_context\x18\x04 \x01(\v2-.seedcore.wire.core.ActorUnschedulableContextH\x00R\x19actorUnschedulableContextB\t\n" +
+	"\x1bactor_unschedulable_context\x18\x04 \x01(\v2-.seedcore.wire.core.ActorUnschedulableContextH\x00R\x19actorUnschedulableContext\x12A\n" +
+	"\voom_context\x18\x05 \x01(\v2\x1e.seedcore.wire.core.OomContextH\x00R\n" +
+	"oomContextB\t\n" +
 	"\acontext\"]\n" +
 	"\x10KillActorRequest\x12*\n" +
 	"\x11intended_actor_id\x18\x01 \x01(\fR\x0fintendedActorId\x12\x1d\n" +
@@ -4439,185 +4822,196 @@ func file_core_proto_rawDescGZIP() []byte {
 	return file_core_proto_rawDescData
 }
 
-var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_core_proto_goTypes = []any{
 	(Language)(0),                                      // 0: seedcore.wire.core.Language
 	(TaskType)(0),                                      // 1: seedcore.wire.core.TaskType
 	(WorkerType)(0),                                    // 2: seedcore.wire.core.WorkerType
 	(WorkerExitType)(0),                                // 3: seedcore.wire.core.WorkerExitType
-	(ActorTableData_ActorState)(0),                     // 4: seedcore.wire.core.ActorTableData.ActorState
-	(GcsNodeInfo_GcsNodeState)(0),                      // 5: seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	(*Address)(nil),                                    // 6: seedcore.wire.core.Address
-	(*PythonFunctionDescriptor)(nil),                   // 7: seedcore.wire.core.PythonFunctionDescriptor
-	(*FunctionDescriptor)(nil),                         // 8: seedcore.wire.core.FunctionDescriptor
-	(*ObjectReference)(nil),                            // 9: seedcore.wire.core.ObjectReference
-	(*TaskArg)(nil),                                    // 10: seedcore.wire.core.TaskArg
-	(*ActorTaskSpec)(nil),                              // 11: seedcore.wire.core.ActorTaskSpec
-	(*ActorCreationTaskSpec)(nil),                      // 12: seedcore.wire.core.ActorCreationTaskSpec
-	(*TaskSpec)(nil),                                   // 13: seedcore.wire.core.TaskSpec
-	(*PushTaskRequest)(nil),                            // 14: seedcore.wire.core.PushTaskRequest
-	(*ReturnObject)(nil),                               // 15: seedcore.wire.core.ReturnObject
-	(*StreamingGeneratorReturnIdInfo)(nil),             // 16: seedcore.wire.core.StreamingGeneratorReturnIdInfo
-	(*PushTaskReply)(nil),                              // 17: seedcore.wire.core.PushTaskReply
-	(*ReportGeneratorItemReturnsRequest)(nil),          // 18: seedcore.wire.core.ReportGeneratorItemReturnsRequest
-	(*ReportGeneratorItemReturnsReply)(nil),            // 19: seedcore.wire.core.ReportGeneratorItemReturnsReply
-	(*UpdateGeneratorBackpressureConsumedRequest)(nil), // 20: seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
-	(*UpdateGeneratorBackpressureConsumedReply)(nil),   // 21: seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
-	(*RayException)(nil),                               // 22: seedcore.wire.core.RayException
-	(*RuntimeEnvFailedContext)(nil),                    // 23: seedcore.wire.core.RuntimeEnvFailedContext
-	(*ActorDiedErrorContext)(nil),                      // 24: seedcore.wire.core.ActorDiedErrorContext
-	(*ActorUnschedulableContext)(nil),                  // 25: seedcore.wire.core.ActorUnschedulableContext
-	(*ActorDeathCause)(nil),                            // 26: seedcore.wire.core.ActorDeathCause
-	(*KillActorRequest)(nil),                           // 27: seedcore.wire.core.KillActorRequest
-	(*KillActorReply)(nil),                             // 28: seedcore.wire.core.KillActorReply
-	(*ExitRequest)(nil),                                // 29: seedcore.wire.core.ExitRequest
-	(*ExitReply)(nil),                                  // 30: seedcore.wire.core.ExitReply
-	(*CoreWorkerStats)(nil),                            // 31: seedcore.wire.core.CoreWorkerStats
-	(*GetCoreWorkerStatsRequest)(nil),                  // 32: seedcore.wire.core.GetCoreWorkerStatsRequest
-	(*GetCoreWorkerStatsReply)(nil),                    // 33: seedcore.wire.core.GetCoreWorkerStatsReply
-	(*NumPendingTasksRequest)(nil),                     // 34: seedcore.wire.core.NumPendingTasksRequest
-	(*NumPendingTasksReply)(nil),                       // 35: seedcore.wire.core.NumPendingTasksReply
-	(*LocalGCRequest)(nil),                             // 36: seedcore.wire.core.LocalGCRequest
-	(*LocalGCReply)(nil),                               // 37: seedcore.wire.core.LocalGCReply
-	(*RayletNotifyGCSRestartRequest)(nil),              // 38: seedcore.wire.core.RayletNotifyGCSRestartRequest
-	(*RayletNotifyGCSRestartReply)(nil),                // 39: seedcore.wire.core.RayletNotifyGCSRestartReply
-	(*CancelTaskRequest)(nil),                          // 40: seedcore.wire.core.CancelTaskRequest
-	(*CancelTaskReply)(nil),                            // 41: seedcore.wire.core.CancelTaskReply
-	(*GcsStatus)(nil),                                  // 42: seedcore.wire.core.GcsStatus
-	(*ActorTableData)(nil),                             // 43: seedcore.wire.core.ActorTableData
-	(*GetNamedActorInfoRequest)(nil),                   // 44: seedcore.wire.core.GetNamedActorInfoRequest
-	(*GetNamedActorInfoReply)(nil),                     // 45: seedcore.wire.core.GetNamedActorInfoReply
-	(*GetActorInfoRequest)(nil),                        // 46: seedcore.wire.core.GetActorInfoRequest
-	(*GetActorInfoReply)(nil),                          // 47: seedcore.wire.core.GetActorInfoReply
-	(*GetAllActorInfoRequest)(nil),                     // 48: seedcore.wire.core.GetAllActorInfoRequest
-	(*GetAllActorInfoReply)(nil),                       // 49: seedcore.wire.core.GetAllActorInfoReply
-	(*CheckAliveRequest)(nil),                          // 50: seedcore.wire.core.CheckAliveRequest
-	(*CheckAliveReply)(nil),                            // 51: seedcore.wire.core.CheckAliveReply
-	(*GetClusterIdRequest)(nil),                        // 52: seedcore.wire.core.GetClusterIdRequest
-	(*GetClusterIdReply)(nil),                          // 53: seedcore.wire.core.GetClusterIdReply
-	(*GcsNodeInfo)(nil),                                // 54: seedcore.wire.core.GcsNodeInfo
-	(*GetAllNodeInfoRequest)(nil),                      // 55: seedcore.wire.core.GetAllNodeInfoRequest
-	(*GetAllNodeInfoReply)(nil),                        // 56: seedcore.wire.core.GetAllNodeInfoReply
-	(*AvailableResources)(nil),                         // 57: seedcore.wire.core.AvailableResources
-	(*GetAllAvailableResourcesRequest)(nil),            // 58: seedcore.wire.core.GetAllAvailableResourcesRequest
-	(*GetAllAvailableResourcesReply)(nil),              // 59: seedcore.wire.core.GetAllAvailableResourcesReply
-	(*InternalKVGetRequest)(nil),                       // 60: seedcore.wire.core.InternalKVGetRequest
-	(*InternalKVGetReply)(nil),                         // 61: seedcore.wire.core.InternalKVGetReply
-	(*WorkerTableData)(nil),                            // 62: seedcore.wire.core.WorkerTableData
-	(*AddWorkerInfoRequest)(nil),                       // 63: seedcore.wire.core.AddWorkerInfoRequest
-	(*AddWorkerInfoReply)(nil),                         // 64: seedcore.wire.core.AddWorkerInfoReply
-	(*ReportWorkerFailureRequest)(nil),                 // 65: seedcore.wire.core.ReportWorkerFailureRequest
-	(*ReportWorkerFailureReply)(nil),                   // 66: seedcore.wire.core.ReportWorkerFailureReply
-	(*FreeLocalObjectsRequest)(nil),                    // 67: seedcore.wire.core.FreeLocalObjectsRequest
-	(*FreeLocalObjectsReply)(nil),                      // 68: seedcore.wire.core.FreeLocalObjectsReply
-	(*GetAllActorInfoRequest_Filters)(nil),             // 69: seedcore.wire.core.GetAllActorInfoRequest.Filters
-	nil,                                                // 70: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	nil,                                                // 71: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
-	nil,                                                // 72: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	(NodeDeathInfo_Reason)(0),                          // 4: seedcore.wire.core.NodeDeathInfo.Reason
+	(ActorTableData_ActorState)(0),                     // 5: seedcore.wire.core.ActorTableData.ActorState
+	(GcsNodeInfo_GcsNodeState)(0),                      // 6: seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	(*Address)(nil),                                    // 7: seedcore.wire.core.Address
+	(*PythonFunctionDescriptor)(nil),                   // 8: seedcore.wire.core.PythonFunctionDescriptor
+	(*FunctionDescriptor)(nil),                         // 9: seedcore.wire.core.FunctionDescriptor
+	(*ObjectReference)(nil),                            // 10: seedcore.wire.core.ObjectReference
+	(*TaskArg)(nil),                                    // 11: seedcore.wire.core.TaskArg
+	(*ActorTaskSpec)(nil),                              // 12: seedcore.wire.core.ActorTaskSpec
+	(*ActorCreationTaskSpec)(nil),                      // 13: seedcore.wire.core.ActorCreationTaskSpec
+	(*TaskSpec)(nil),                                   // 14: seedcore.wire.core.TaskSpec
+	(*PushTaskRequest)(nil),                            // 15: seedcore.wire.core.PushTaskRequest
+	(*ReturnObject)(nil),                               // 16: seedcore.wire.core.ReturnObject
+	(*StreamingGeneratorReturnIdInfo)(nil),             // 17: seedcore.wire.core.StreamingGeneratorReturnIdInfo
+	(*PushTaskReply)(nil),                              // 18: seedcore.wire.core.PushTaskReply
+	(*ReportGeneratorItemReturnsRequest)(nil),          // 19: seedcore.wire.core.ReportGeneratorItemReturnsRequest
+	(*ReportGeneratorItemReturnsReply)(nil),            // 20: seedcore.wire.core.ReportGeneratorItemReturnsReply
+	(*UpdateGeneratorBackpressureConsumedRequest)(nil), // 21: seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
+	(*UpdateGeneratorBackpressureConsumedReply)(nil),   // 22: seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
+	(*RayException)(nil),                               // 23: seedcore.wire.core.RayException
+	(*RuntimeEnvFailedContext)(nil),                    // 24: seedcore.wire.core.RuntimeEnvFailedContext
+	(*ActorDiedErrorContext)(nil),                      // 25: seedcore.wire.core.ActorDiedErrorContext
+	(*NodeDeathInfo)(nil),                              // 26: seedcore.wire.core.NodeDeathInfo
+	(*ActorUnavailableContext)(nil),                    // 27: seedcore.wire.core.ActorUnavailableContext
+	(*RayErrorInfo)(nil),                               // 28: seedcore.wire.core.RayErrorInfo
+	(*ActorUnschedulableContext)(nil),                  // 29: seedcore.wire.core.ActorUnschedulableContext
+	(*OomContext)(nil),                                 // 30: seedcore.wire.core.OomContext
+	(*ActorDeathCause)(nil),                            // 31: seedcore.wire.core.ActorDeathCause
+	(*KillActorRequest)(nil),                           // 32: seedcore.wire.core.KillActorRequest
+	(*KillActorReply)(nil),                             // 33: seedcore.wire.core.KillActorReply
+	(*ExitRequest)(nil),                                // 34: seedcore.wire.core.ExitRequest
+	(*ExitReply)(nil),                                  // 35: seedcore.wire.core.ExitReply
+	(*CoreWorkerStats)(nil),                            // 36: seedcore.wire.core.CoreWorkerStats
+	(*GetCoreWorkerStatsRequest)(nil),                  // 37: seedcore.wire.core.GetCoreWorkerStatsRequest
+	(*GetCoreWorkerStatsReply)(nil),                    // 38: seedcore.wire.core.GetCoreWorkerStatsReply
+	(*NumPendingTasksRequest)(nil),                     // 39: seedcore.wire.core.NumPendingTasksRequest
+	(*NumPendingTasksReply)(nil),                       // 40: seedcore.wire.core.NumPendingTasksReply
+	(*LocalGCRequest)(nil),                             // 41: seedcore.wire.core.LocalGCRequest
+	(*LocalGCReply)(nil),                               // 42: seedcore.wire.core.LocalGCReply
+	(*RayletNotifyGCSRestartRequest)(nil),              // 43: seedcore.wire.core.RayletNotifyGCSRestartRequest
+	(*RayletNotifyGCSRestartReply)(nil),                // 44: seedcore.wire.core.RayletNotifyGCSRestartReply
+	(*CancelTaskRequest)(nil),                          // 45: seedcore.wire.core.CancelTaskRequest
+	(*CancelTaskReply)(nil),                            // 46: seedcore.wire.core.CancelTaskReply
+	(*GcsStatus)(nil),                                  // 47: seedcore.wire.core.GcsStatus
+	(*ActorTableData)(nil),                             // 48: seedcore.wire.core.ActorTableData
+	(*GetNamedActorInfoRequest)(nil),                   // 49: seedcore.wire.core.GetNamedActorInfoRequest
+	(*GetNamedActorInfoReply)(nil),                     // 50: seedcore.wire.core.GetNamedActorInfoReply
+	(*GetActorInfoRequest)(nil),                        // 51: seedcore.wire.core.GetActorInfoRequest
+	(*GetActorInfoReply)(nil),                          // 52: seedcore.wire.core.GetActorInfoReply
+	(*GetAllActorInfoRequest)(nil),                     // 53: seedcore.wire.core.GetAllActorInfoRequest
+	(*GetAllActorInfoReply)(nil),                       // 54: seedcore.wire.core.GetAllActorInfoReply
+	(*CheckAliveRequest)(nil),                          // 55: seedcore.wire.core.CheckAliveRequest
+	(*CheckAliveReply)(nil),                            // 56: seedcore.wire.core.CheckAliveReply
+	(*GetClusterIdRequest)(nil),                        // 57: seedcore.wire.core.GetClusterIdRequest
+	(*GetClusterIdReply)(nil),                          // 58: seedcore.wire.core.GetClusterIdReply
+	(*GcsNodeInfo)(nil),                                // 59: seedcore.wire.core.GcsNodeInfo
+	(*GetAllNodeInfoRequest)(nil),                      // 60: seedcore.wire.core.GetAllNodeInfoRequest
+	(*GetAllNodeInfoReply)(nil),                        // 61: seedcore.wire.core.GetAllNodeInfoReply
+	(*AvailableResources)(nil),                         // 62: seedcore.wire.core.AvailableResources
+	(*GetAllAvailableResourcesRequest)(nil),            // 63: seedcore.wire.core.GetAllAvailableResourcesRequest
+	(*GetAllAvailableResourcesReply)(nil),              // 64: seedcore.wire.core.GetAllAvailableResourcesReply
+	(*InternalKVGetRequest)(nil),                       // 65: seedcore.wire.core.InternalKVGetRequest
+	(*InternalKVGetReply)(nil),                         // 66: seedcore.wire.core.InternalKVGetReply
+	(*WorkerTableData)(nil),                            // 67: seedcore.wire.core.WorkerTableData
+	(*AddWorkerInfoRequest)(nil),                       // 68: seedcore.wire.core.AddWorkerInfoRequest
+	(*AddWorkerInfoReply)(nil),                         // 69: seedcore.wire.core.AddWorkerInfoReply
+	(*ReportWorkerFailureRequest)(nil),                 // 70: seedcore.wire.core.ReportWorkerFailureRequest
+	(*ReportWorkerFailureReply)(nil),                   // 71: seedcore.wire.core.ReportWorkerFailureReply
+	(*FreeLocalObjectsRequest)(nil),                    // 72: seedcore.wire.core.FreeLocalObjectsRequest
+	(*FreeLocalObjectsReply)(nil),                      // 73: seedcore.wire.core.FreeLocalObjectsReply
+	(*GetAllActorInfoRequest_Filters)(nil),             // 74: seedcore.wire.core.GetAllActorInfoRequest.Filters
+	nil,                                                // 75: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	nil,                                                // 76: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	nil,                                                // 77: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
 }
 var file_core_proto_depIdxs = []int32{
-	7,  // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
-	9,  // 1: seedcore.wire.core.TaskArg.object_ref:type_name -> seedcore.wire.core.ObjectReference
-	9,  // 2: seedcore.wire.core.TaskArg.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
+	8,  // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
+	10, // 1: seedcore.wire.core.TaskArg.object_ref:type_name -> seedcore.wire.core.ObjectReference
+	10, // 2: seedcore.wire.core.TaskArg.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
 	1,  // 3: seedcore.wire.core.TaskSpec.type:type_name -> seedcore.wire.core.TaskType
 	0,  // 4: seedcore.wire.core.TaskSpec.language:type_name -> seedcore.wire.core.Language
-	8,  // 5: seedcore.wire.core.TaskSpec.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
-	6,  // 6: seedcore.wire.core.TaskSpec.caller_address:type_name -> seedcore.wire.core.Address
-	10, // 7: seedcore.wire.core.TaskSpec.args:type_name -> seedcore.wire.core.TaskArg
-	12, // 8: seedcore.wire.core.TaskSpec.actor_creation_task_spec:type_name -> seedcore.wire.core.ActorCreationTaskSpec
-	11, // 9: seedcore.wire.core.TaskSpec.actor_task_spec:type_name -> seedcore.wire.core.ActorTaskSpec
-	13, // 10: seedcore.wire.core.PushTaskRequest.task_spec:type_name -> seedcore.wire.core.TaskSpec
-	9,  // 11: seedcore.wire.core.ReturnObject.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
-	15, // 12: seedcore.wire.core.PushTaskReply.return_objects:type_name -> seedcore.wire.core.ReturnObject
-	16, // 13: seedcore.wire.core.PushTaskReply.streaming_generator_return_ids:type_name -> seedcore.wire.core.StreamingGeneratorReturnIdInfo
-	15, // 14: seedcore.wire.core.ReportGeneratorItemReturnsRequest.returned_objects:type_name -> seedcore.wire.core.ReturnObject
-	6,  // 15: seedcore.wire.core.ReportGeneratorItemReturnsRequest.worker_addr:type_name -> seedcore.wire.core.Address
+	9,  // 5: seedcore.wire.core.TaskSpec.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
+	7,  // 6: seedcore.wire.core.TaskSpec.caller_address:type_name -> seedcore.wire.core.Address
+	11, // 7: seedcore.wire.core.TaskSpec.args:type_name -> seedcore.wire.core.TaskArg
+	13, // 8: seedcore.wire.core.TaskSpec.actor_creation_task_spec:type_name -> seedcore.wire.core.ActorCreationTaskSpec
+	12, // 9: seedcore.wire.core.TaskSpec.actor_task_spec:type_name -> seedcore.wire.core.ActorTaskSpec
+	14, // 10: seedcore.wire.core.PushTaskRequest.task_spec:type_name -> seedcore.wire.core.TaskSpec
+	10, // 11: seedcore.wire.core.ReturnObject.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
+	16, // 12: seedcore.wire.core.PushTaskReply.return_objects:type_name -> seedcore.wire.core.ReturnObject
+	17, // 13: seedcore.wire.core.PushTaskReply.streaming_generator_return_ids:type_name -> seedcore.wire.core.StreamingGeneratorReturnIdInfo
+	16, // 14: seedcore.wire.core.ReportGeneratorItemReturnsRequest.returned_objects:type_name -> seedcore.wire.core.ReturnObject
+	7,  // 15: seedcore.wire.core.ReportGeneratorItemReturnsRequest.worker_addr:type_name -> seedcore.wire.core.Address
 	0,  // 16: seedcore.wire.core.RayException.language:type_name -> seedcore.wire.core.Language
-	22, // 17: seedcore.wire.core.ActorDeathCause.creation_task_failure_context:type_name -> seedcore.wire.core.RayException
-	23, // 18: seedcore.wire.core.ActorDeathCause.runtime_env_failed_context:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
-	24, // 19: seedcore.wire.core.ActorDeathCause.actor_died_error_context:type_name -> seedcore.wire.core.ActorDiedErrorContext
-	25, // 20: seedcore.wire.core.ActorDeathCause.actor_unschedulable_context:type_name -> seedcore.wire.core.ActorUnschedulableContext
-	0,  // 21: seedcore.wire.core.CoreWorkerStats.language:type_name -> seedcore.wire.core.Language
-	2,  // 22: seedcore.wire.core.CoreWorkerStats.worker_type:type_name -> seedcore.wire.core.WorkerType
-	31, // 23: seedcore.wire.core.GetCoreWorkerStatsReply.core_worker_stats:type_name -> seedcore.wire.core.CoreWorkerStats
-	4,  // 24: seedcore.wire.core.ActorTableData.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	6,  // 25: seedcore.wire.core.ActorTableData.address:type_name -> seedcore.wire.core.Address
-	8,  // 26: seedcore.wire.core.ActorTableData.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
-	26, // 27: seedcore.wire.core.ActorTableData.death_cause:type_name -> seedcore.wire.core.ActorDeathCause
-	42, // 28: seedcore.wire.core.GetNamedActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	43, // 29: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	42, // 30: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	43, // 31: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	69, // 32: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
-	42, // 33: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	43, // 34: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	42, // 35: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
-	42, // 36: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
-	5,  // 37: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	70, // 38: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	42, // 39: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	54, // 40: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
-	71, // 41: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
-	42, // 42: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
-	57, // 43: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
-	42, // 44: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
-	6,  // 45: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
-	2,  // 46: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
-	72, // 47: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
-	3,  // 48: seedcore.wire.core.WorkerTableData.exit_type:type_name -> seedcore.wire.core.WorkerExitType
-	62, // 49: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
-	42, // 50: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	62, // 51: seedcore.wire.core.ReportWorkerFailureRequest.worker_failure:type_name -> seedcore.wire.core.WorkerTableData
-	42, // 52: seedcore.wire.core.ReportWorkerFailureReply.status:type_name -> seedcore.wire.core.GcsStatus
-	4,  // 53: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	14, // 54: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
-	27, // 55: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
-	40, // 56: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
-	29, // 57: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
-	32, // 58: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
-	34, // 59: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
-	36, // 60: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
-	38, // 61: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
-	18, // 62: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:input_type -> seedcore.wire.core.ReportGeneratorItemReturnsRequest
-	20, // 63: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:input_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
-	44, // 64: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
-	46, // 65: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
-	48, // 66: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
-	50, // 67: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
-	52, // 68: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
-	55, // 69: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
-	58, // 70: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
-	60, // 71: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
-	63, // 72: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
-	65, // 73: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:input_type -> seedcore.wire.core.ReportWorkerFailureRequest
-	67, // 74: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
-	17, // 75: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
-	28, // 76: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
-	41, // 77: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
-	30, // 78: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
-	33, // 79: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
-	35, // 80: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
-	37, // 81: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
-	39, // 82: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
-	19, // 83: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:output_type -> seedcore.wire.core.ReportGeneratorItemReturnsReply
-	21, // 84: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:output_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
-	45, // 85: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
-	47, // 86: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
-	49, // 87: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
-	51, // 88: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
-	53, // 89: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
-	56, // 90: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
-	59, // 91: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
-	61, // 92: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
-	64, // 93: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
-	66, // 94: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:output_type -> seedcore.wire.core.ReportWorkerFailureReply
-	68, // 95: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
-	75, // [75:96] is the sub-list for method output_type
-	54, // [54:75] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	26, // 17: seedcore.wire.core.ActorDiedErrorContext.node_death_info:type_name -> seedcore.wire.core.NodeDeathInfo
+	4,  // 18: seedcore.wire.core.NodeDeathInfo.reason:type_name -> seedcore.wire.core.NodeDeathInfo.Reason
+	31, // 19: seedcore.wire.core.RayErrorInfo.actor_died_error:type_name -> seedcore.wire.core.ActorDeathCause
+	24, // 20: seedcore.wire.core.RayErrorInfo.runtime_env_setup_failed_error:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
+	27, // 21: seedcore.wire.core.RayErrorInfo.actor_unavailable_error:type_name -> seedcore.wire.core.ActorUnavailableContext
+	23, // 22: seedcore.wire.core.ActorDeathCause.creation_task_failure_context:type_name -> seedcore.wire.core.RayException
+	24, // 23: seedcore.wire.core.ActorDeathCause.runtime_env_failed_context:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
+	25, // 24: seedcore.wire.core.ActorDeathCause.actor_died_error_context:type_name -> seedcore.wire.core.ActorDiedErrorContext
+	29, // 25: seedcore.wire.core.ActorDeathCause.actor_unschedulable_context:type_name -> seedcore.wire.core.ActorUnschedulableContext
+	30, // 26: seedcore.wire.core.ActorDeathCause.oom_context:type_name -> seedcore.wire.core.OomContext
+	0,  // 27: seedcore.wire.core.CoreWorkerStats.language:type_name -> seedcore.wire.core.Language
+	2,  // 28: seedcore.wire.core.CoreWorkerStats.worker_type:type_name -> seedcore.wire.core.WorkerType
+	36, // 29: seedcore.wire.core.GetCoreWorkerStatsReply.core_worker_stats:type_name -> seedcore.wire.core.CoreWorkerStats
+	5,  // 30: seedcore.wire.core.ActorTableData.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	7,  // 31: seedcore.wire.core.ActorTableData.address:type_name -> seedcore.wire.core.Address
+	9,  // 32: seedcore.wire.core.ActorTableData.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
+	31, // 33: seedcore.wire.core.ActorTableData.death_cause:type_name -> seedcore.wire.core.ActorDeathCause
+	47, // 34: seedcore.wire.core.GetNamedActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	48, // 35: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	47, // 36: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	48, // 37: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	74, // 38: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
+	47, // 39: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	48, // 40: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	47, // 41: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
+	47, // 42: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
+	6,  // 43: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	75, // 44: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	47, // 45: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	59, // 46: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
+	76, // 47: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	47, // 48: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
+	62, // 49: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
+	47, // 50: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
+	7,  // 51: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
+	2,  // 52: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
+	77, // 53: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	3,  // 54: seedcore.wire.core.WorkerTableData.exit_type:type_name -> seedcore.wire.core.WorkerExitType
+	67, // 55: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
+	47, // 56: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	67, // 57: seedcore.wire.core.ReportWorkerFailureRequest.worker_failure:type_name -> seedcore.wire.core.WorkerTableData
+	47, // 58: seedcore.wire.core.ReportWorkerFailureReply.status:type_name -> seedcore.wire.core.GcsStatus
+	5,  // 59: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	15, // 60: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
+	32, // 61: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
+	45, // 62: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
+	34, // 63: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
+	37, // 64: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
+	39, // 65: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
+	41, // 66: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
+	43, // 67: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
+	19, // 68: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:input_type -> seedcore.wire.core.ReportGeneratorItemReturnsRequest
+	21, // 69: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:input_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
+	49, // 70: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
+	51, // 71: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
+	53, // 72: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
+	55, // 73: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
+	57, // 74: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
+	60, // 75: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
+	63, // 76: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
+	65, // 77: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
+	68, // 78: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
+	70, // 79: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:input_type -> seedcore.wire.core.ReportWorkerFailureRequest
+	72, // 80: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
+	18, // 81: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
+	33, // 82: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
+	46, // 83: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
+	35, // 84: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
+	38, // 85: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
+	40, // 86: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
+	42, // 87: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
+	44, // 88: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
+	20, // 89: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:output_type -> seedcore.wire.core.ReportGeneratorItemReturnsReply
+	22, // 90: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:output_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
+	50, // 91: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
+	52, // 92: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
+	54, // 93: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
+	56, // 94: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
+	58, // 95: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
+	61, // 96: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
+	64, // 97: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
+	66, // 98: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
+	69, // 99: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
+	71, // 100: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:output_type -> seedcore.wire.core.ReportWorkerFailureReply
+	73, // 101: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
+	81, // [81:102] is the sub-list for method output_type
+	60, // [60:81] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_init() }
@@ -4628,21 +5022,27 @@ func file_core_proto_init() {
 	file_core_proto_msgTypes[2].OneofWrappers = []any{
 		(*FunctionDescriptor_PythonFunctionDescriptor)(nil),
 	}
-	file_core_proto_msgTypes[20].OneofWrappers = []any{
+	file_core_proto_msgTypes[21].OneofWrappers = []any{
+		(*RayErrorInfo_ActorDiedError)(nil),
+		(*RayErrorInfo_RuntimeEnvSetupFailedError)(nil),
+		(*RayErrorInfo_ActorUnavailableError)(nil),
+	}
+	file_core_proto_msgTypes[24].OneofWrappers = []any{
 		(*ActorDeathCause_CreationTaskFailureContext)(nil),
 		(*ActorDeathCause_RuntimeEnvFailedContext)(nil),
 		(*ActorDeathCause_ActorDiedErrorContext)(nil),
 		(*ActorDeathCause_ActorUnschedulableContext)(nil),
+		(*ActorDeathCause_OomContext)(nil),
 	}
-	file_core_proto_msgTypes[42].OneofWrappers = []any{}
-	file_core_proto_msgTypes[63].OneofWrappers = []any{}
+	file_core_proto_msgTypes[46].OneofWrappers = []any{}
+	file_core_proto_msgTypes[67].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_rawDesc), len(file_core_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   67,
+			NumEnums:      7,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

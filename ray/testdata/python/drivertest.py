@@ -103,6 +103,15 @@ class Counter:
         return value
 
 
+class SlowlyBroken:
+    def __init__(self):
+        time.sleep(1)
+        raise ValueError("cannot be built")
+
+    def value(self):
+        return 0
+
+
 class Broken:
     def __init__(self):
         raise ValueError("cannot be built")
