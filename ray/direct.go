@@ -178,7 +178,8 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // Arguments and the result are values of package doc "Values". A byte string is sent as it is, without a copy: leave it alone
 // after a call that ended with its context, which may still be about to send it. Results above Ray's inline limit (100 KiB unless the
 // actor raised it) are ErrUnsupportedValue after the method ran: Ray puts them into its object store, which a Direct does
-// not read. They are freed there, also when the caller gave up; the error says if that was not possible.
+// not read. They are freed there, also when the caller gave up; the error says if that was not possible. Arguments and results
+// of Go actors have a limit of their own (ErrTooLarge).
 func (d *Direct) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
 	key := actorKey{namespace, name}
 	if d.opts.Tracer == nil {
@@ -217,9 +218,9 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 			d.end(r, nil, size)
 			return nil, SentNo, err
 		}
-		if !t.class.has(method) {
+		if err := t.class.accepts(method, encoded, size); err != nil {
 			d.end(r, t, size)
-			return nil, SentNo, fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, t.class.name, t.class.methods)
+			return nil, SentNo, err
 		}
 		x := d.push(ctx, r, t, method, encoded, size)
 		if x != nil {

@@ -3,6 +3,7 @@ package ray
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Sent says whether a request that failed may have had an effect.
@@ -74,6 +75,10 @@ var (
 	ErrNoSuchMethod = errors.New("ray: no such actor method")
 	// ErrUnsupportedValue means: a value cannot travel by the path that was asked for.
 	ErrUnsupportedValue = errors.New("ray: unsupported value")
+	// ErrTooLarge means: an argument or a result is above MaxGoValue, what a Go actor takes and gives. Pass it in parts, or its
+	// place in a store that both sides reach. A direct call is refused unsent if it is an argument, where a driver in Go made
+	// the actor's class. Otherwise the actor refuses it, and the error is a *TaskError as well, whose text begins with this one.
+	ErrTooLarge = errors.New("value too large for a Go actor")
 	// ErrValueMismatch means: a value arrived, and does not fit into the Go type that was asked for.
 	ErrValueMismatch = errors.New("ray: value does not fit the Go type")
 	// ErrUnsupportedVersion means: the cluster runs a Ray version for which this path was not tested.
@@ -146,6 +151,11 @@ type TaskError struct {
 
 func (e *TaskError) Error() string {
 	return fmt.Sprintf("ray: %s raised %s: %s", e.Function, e.Class, e.Message)
+}
+
+// Is reports whether target is ErrTooLarge and a Go actor refused an argument or a result for its size.
+func (e *TaskError) Is(target error) bool {
+	return target == ErrTooLarge && e.Class == "RuntimeError" && strings.HasPrefix(e.Message, ErrTooLarge.Error()) //nolint:errorlint // what errors.Is calls
 }
 
 // StaleSessionError reports a ref or handle that was used with another session than the one that made it. It wraps

@@ -13,6 +13,11 @@ import (
 // by value.
 const goModule = "seedcore_go"
 
+// MaxGoValue bounds one argument and one result of a Go actor, in bytes of its encoded form. Ray's drivers keep values above
+// max_direct_call_object_size (100 KiB unless it is raised, see package worker) in the object store instead, which a Go
+// actor does not read.
+const MaxGoValue = 16 << 20
+
 // pythonKeywords cannot be names of classes or methods.
 var pythonKeywords = []string{
 	"False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",

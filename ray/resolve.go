@@ -37,7 +37,22 @@ func newActorClass(module, name string, methods []string) *actorClass {
 	return c
 }
 
-func (c *actorClass) has(method string) bool { return c.descriptors[method] != nil }
+// accepts checks a call before it is sent. size is that of its arguments.
+func (c *actorClass) accepts(method string, args []*corepb.TaskArg, size int64) error {
+	if c.descriptors[method] == nil {
+		return fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, c.name, c.methods)
+	}
+	if size <= MaxGoValue || c.module != goModule {
+		return nil
+	}
+	for i, arg := range args {
+		if n := len(arg.GetData()); n > MaxGoValue {
+			return fmt.Errorf("%w: argument %d has %d bytes, the limit is %d: pass it in parts, or its place in a store that both sides reach",
+				ErrTooLarge, i/2, n, MaxGoValue)
+		}
+	}
+	return nil
+}
 
 func (c *actorClass) descriptor(method string) *corepb.FunctionDescriptor {
 	return c.descriptors[method]

@@ -100,9 +100,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}
 	carried := carrying(t.ctx, ctx, d.opts.Tracer) // before the call has a number: it runs the tracer
 	var l *lane
-	if !t.class.has(method) {
-		err = fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, t.class.name, t.class.methods)
-	} else {
+	if err = t.class.accepts(method, args, size); err == nil {
 		l, err = d.owner.lane(ctx, t)
 	}
 	if err != nil {

@@ -187,6 +187,7 @@ var errorCodes = []struct {
 	{ErrActorUnavailable, "actor_unavailable"},
 	{ErrNoSuchMethod, "no_such_method"},
 	{ErrUnsupportedValue, "unsupported_value"},
+	{ErrTooLarge, "too_large"},
 	{ErrInvalidOption, "invalid_option"},
 	{ErrOverloaded, "overloaded"},
 	{ErrTaskCancelled, "task_cancelled"},

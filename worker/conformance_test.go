@@ -12,19 +12,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
+	"github.com/seedcore/seedcore/worker"
 )
 
 // The names of the two actors that every way of calling is tried on: the same class, in Go and in Python.
 var subjects = []string{"subject-go", "subject-py"}
 
 // aCase is one call, and conformance is what each way of calling goes through, in order: the calls of a burst are all
-// made before any is waited for.
+// made before any is waited for, where that way has such calls.
 type aCase struct {
 	Method string `json:"method"`
 	Args   []any  `json:"args"` // tagged
@@ -68,6 +70,41 @@ func conformance() (cases []aCase, burst []aCase) {
 	}
 	add(&burst, "recorded", all)
 	return cases, burst
+}
+
+// crowd is how many callers there are at once, and how many calls each makes one after the other. Each call is noted down
+// by the actor, so that the order of one caller shows.
+var crowd = struct {
+	Callers int `json:"callers"`
+	Calls   int `json:"calls"`
+}{8, 40}
+
+// judgeCrowd looks at what the actor noted down, lists of a caller and the number of its call.
+func judgeCrowd(t *testing.T, way string, recorded any) {
+	t.Helper()
+	var notes [][2]int
+	if err := json.Unmarshal([]byte(asJSON(t, recorded)), &notes); err != nil {
+		t.Errorf("%s: %v in %.300v", way, err, recorded)
+		return
+	}
+	next := make([]int, crowd.Callers)
+	turns := 0
+	for i, n := range notes {
+		if n[0] < 0 || n[0] >= crowd.Callers || n[1] != next[n[0]] {
+			t.Errorf("%s: the actor noted down call %d of caller %d when call %d was to come", way, n[1], n[0], next[max(0, n[0])%crowd.Callers])
+			return
+		}
+		next[n[0]]++
+		if i > 0 && n[0] != notes[i-1][0] {
+			turns++
+		}
+	}
+	if len(notes) != crowd.Callers*crowd.Calls {
+		t.Errorf("%s: %d calls of %d were noted down", way, len(notes), crowd.Callers*crowd.Calls)
+	}
+	if turns < crowd.Callers {
+		t.Errorf("%s: the callers came one after the other, so that the order shows nothing", way)
+	}
 }
 
 // failure is the expected exception.
@@ -245,7 +282,7 @@ func subjectsOn(t *testing.T, head *rayhead.Head, namespace string) (session *ra
 func conformanceFile(t *testing.T, namespace string) string {
 	t.Helper()
 	cases, burst := conformance()
-	content, err := json.Marshal(map[string]any{"namespace": namespace, "subjects": subjects, "cases": cases, "burst": burst})
+	content, err := json.Marshal(map[string]any{"namespace": namespace, "subjects": subjects, "cases": cases, "burst": burst, "crowd": crowd})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,6 +331,83 @@ func conformsInGo(t *testing.T, session *ray.Session, direct *ray.Direct, namesp
 				got = append(got, wait())
 			}
 			judge(t, way+", "+name, burst, got)
+			crowdCalls(t, way+", "+name, func(method string, args ...any) (any, error) {
+				if way == "direct" {
+					return direct.Call(ctx, namespace, name, method, args...)
+				}
+				return handle.Call(ctx, method, args...)
+			})
+		}
+	}
+}
+
+// crowdCalls has a crowd call an actor.
+func crowdCalls(t *testing.T, way string, call func(method string, args ...any) (any, error)) {
+	t.Helper()
+	if _, err := call("reset"); err != nil {
+		t.Fatalf("%s: %v", way, err)
+	}
+	var callers sync.WaitGroup
+	for caller := range crowd.Callers {
+		callers.Go(func() {
+			for n := range crowd.Calls {
+				if _, err := call("record", []any{caller, n}); err != nil {
+					t.Errorf("%s: %v", way, err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	recorded, err := call("recorded")
+	if err != nil {
+		t.Fatalf("%s: %v", way, err)
+	}
+	judgeCrowd(t, way, recorded)
+}
+
+// largeInGo sends and fetches what a Go actor just takes and gives, and more. The
+// session's server sends large values along.
+func largeInGo(t *testing.T, head *rayhead.Head, direct *ray.Direct, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	session, err := ray.Open(ctx, ray.Config{Address: head.ClientAddress(), Namespace: namespace, RuntimeEnv: &ray.RuntimeEnv{EnvVars: map[string]string{
+		"RAY_max_direct_call_object_size": strconv.Itoa(worker.MaxValue + 1<<10), "RAY_task_rpc_inlined_bytes_limit": strconv.Itoa(4 * worker.MaxValue),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = session.Close(ctx) }()
+	handle, err := session.GetActor(ctx, subjects[0], namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for way, call := range map[string]func(method string, args ...any) (any, error){
+		"session": func(method string, args ...any) (any, error) { return handle.Call(ctx, method, args...) },
+		"direct": func(method string, args ...any) (any, error) {
+			return direct.Call(ctx, namespace, subjects[0], method, args...)
+		},
+		"client": func(method string, args ...any) (any, error) {
+			return ray.NewClient(session, nil, direct, nil).Call(ctx, namespace, subjects[0], method, args...)
+		},
+	} {
+		if v, err := call("size", make([]byte, worker.MaxValue)); err != nil || v != int64(worker.MaxValue) {
+			t.Errorf("%s: an argument of %d bytes: %v, %v", way, worker.MaxValue, v, err)
+		}
+		v, err := call("make", worker.MaxValue)
+		if b, ok := v.([]byte); err != nil || !ok || len(b) != worker.MaxValue || strings.Trim(string(b), "x") != "" {
+			t.Errorf("%s: a result of %d bytes: %.100v, %v", way, worker.MaxValue, v, err)
+		}
+		_, err = call("size", make([]byte, worker.MaxValue+1))
+		refused := ray.SentNo
+		if way == "session" { // which does not know what the actor is: the actor itself refuses
+			refused = ray.SentYes
+		}
+		if !errors.Is(err, ray.ErrTooLarge) || ray.SentOf(err) != refused || !strings.Contains(err.Error(), "in parts") {
+			t.Errorf("%s: a larger argument: %v", way, err)
+		}
+		if _, err = call("make", worker.MaxValue+1); !errors.Is(err, ray.ErrTooLarge) || ray.SentOf(err) != ray.SentYes || !strings.Contains(err.Error(), "in parts") {
+			t.Errorf("%s: a larger result: %v", way, err)
 		}
 	}
 }
@@ -341,12 +455,16 @@ func (f findings) conforms(way string) {
 	f.t.Helper()
 	cases, burst := conformance()
 	for _, name := range subjects {
-		var got struct{ Cases, Burst []any }
+		var got struct {
+			Cases, Burst []any
+			Crowd        any
+		}
 		if err := json.Unmarshal(f.values["conformance "+name], &got); err != nil {
 			f.t.Errorf("%s, %s: %v", way, name, err)
 			continue
 		}
 		judge(f.t, way+", "+name, cases, got.Cases)
 		judge(f.t, way+", "+name, burst, got.Burst)
+		judgeCrowd(f.t, way+", "+name, got.Crowd)
 	}
 }

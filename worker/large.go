@@ -3,16 +3,17 @@ package worker
 import (
 	"errors"
 	"fmt"
+
+	"github.com/seedcore/seedcore/ray"
 )
 
-// MaxValue bounds one argument and one result, in bytes of its encoded form. Ray's drivers keep values above
-// max_direct_call_object_size (100 KiB unless it is raised, see package doc) in the object store instead, which a Go
-// actor does not read.
-const MaxValue = 16 << 20
+// MaxValue is ray.MaxGoValue.
+const MaxValue = ray.MaxGoValue
 
 var (
-	// ErrTooLarge is wrapped by the refusal of an argument or a result above MaxValue.
-	ErrTooLarge = errors.New("value too large for a Go actor")
+	// ErrTooLarge is wrapped by the refusal of an argument or a result above MaxValue. Callers in Go get it as such, others
+	// see it as the beginning of the exception's text.
+	ErrTooLarge = ray.ErrTooLarge
 	// ErrByReference is wrapped by the refusal of an argument that is an object reference.
 	ErrByReference = errors.New("argument by reference")
 )

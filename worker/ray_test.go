@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/worker"
 )
 
 // program builds the test program and packs it as Ray wants it. It returns the path of the package and its URI.
@@ -179,6 +181,7 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("through a native driver", func(t *testing.T) { native.t = t; native.both(); native.conforms("native driver") })
 	t.Run("through Ray Client", func(t *testing.T) { client.t = t; client.both(); client.conforms("Ray Client") })
 	t.Run("through Go", func(t *testing.T) { conformsInGo(t, session, direct, namespace) })
+	t.Run("large values through Go", func(t *testing.T) { largeInGo(t, head, direct, namespace) })
 	t.Run("the tutorial", func(t *testing.T) { tutorial(t, head) })
 	t.Run("calls out of an actor", func(t *testing.T) { callsOut(t, direct, namespace) })
 	t.Run("arguments and results", func(t *testing.T) {
@@ -191,13 +194,13 @@ func TestOnARealRay(t *testing.T) {
 		f.raised("unsendable", "RayTaskError", "chan int cannot be sent")
 		f.is("reference to a result", `"small"`) // Ray inlines it
 		f.raised("reference to an object", "RayTaskError", "argument 0 is an object reference")
-		f.is("large argument", "8000000")
-		f.is("large result", "8000000")
+		f.is("large argument", strconv.Itoa(worker.MaxValue))
+		f.is("large result", strconv.Itoa(worker.MaxValue))
 		f.raised("larger argument", "RayTaskError", "argument 0 is an object reference", "RAY_max_direct_call_object_size=16778240")
 		f.raised("larger result", "RayTaskError", "value too large for a Go actor: the result has 17000000 bytes")
 		client.t = t
-		client.is("large argument", "8000000")
-		client.is("large result", "8000000")
+		client.is("large argument", strconv.Itoa(worker.MaxValue))
+		client.is("large result", strconv.Itoa(worker.MaxValue))
 		f.is("tuple", `{"value": [1, "two"]}`)
 		f.is("recorded in order", "true")
 		f.raised("normal task", "RayTaskError", "runs actors only")

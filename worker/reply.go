@@ -50,7 +50,7 @@ func encodeResults(result any, n uint64) ([]value, error) {
 	for i, item := range items {
 		v, err := encodeResult(item)
 		if err != nil {
-			return nil, fmt.Errorf("return value %d: %w", i, err)
+			return nil, fmt.Errorf("%w (return value %d)", err, i)
 		}
 		values[i] = v
 	}

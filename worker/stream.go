@@ -346,7 +346,7 @@ func (w *coreWorker) makeItems(ctx context.Context, a *actor, c *call, spec *cor
 		}
 		v, err := encodeResult(item)
 		if err != nil {
-			return fmt.Errorf("item %d: %w", s.made, err)
+			return fmt.Errorf("%w (item %d)", err, s.made)
 		}
 		if err := s.send(ctx, v); err != nil {
 			return err

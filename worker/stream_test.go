@@ -166,7 +166,7 @@ func TestAMethodStreams(t *testing.T) {
 		{"fails", []any{3}, 4, "in the middle", true},
 		{"fails", []any{0}, 0, "in the middle", false},
 		{"panics", nil, 2, "panic: in the middle\n\ngoroutine ", true},
-		{"unsendable", nil, 2, "item 1: a result of type func() cannot be sent", true},
+		{"unsendable", nil, 2, "a result of type func() cannot be sent to the caller", true},
 		{"numbers", []any{"text"}, 0, "argument 0", false},
 		{"echo", []any{1}, 0, "the method does not stream its results: echo returned a int64", false},
 		{"nope", nil, 0, `no method "nope"`, false},

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -167,7 +168,19 @@ def conforms():
 
         cases = [call(c)() for c in suite["cases"]]
         waiting = [call(c) for c in suite["burst"]]
-        found(f"conformance {name}", {"cases": cases, "burst": [wait() for wait in waiting]})
+        burst = [wait() for wait in waiting]
+
+        def calls(caller):
+            for first in range(0, suite["crowd"]["calls"], 10):
+                get([subject.record.remote([caller, n]) for n in range(first, first + 10)])
+
+        get(subject.reset.remote())
+        callers = [threading.Thread(target=calls, args=(i,)) for i in range(suite["crowd"]["callers"])]
+        for c in callers:
+            c.start()
+        for c in callers:
+            c.join()
+        found(f"conformance {name}", {"cases": cases, "burst": burst, "crowd": get(subject.recorded.remote())})
 
 
 def streams():
@@ -200,7 +213,8 @@ def streams():
     found("stream in asyncio", outcome(lambda: asyncio.run(collect())))
 
 
-LIMITS = {"RAY_max_direct_call_object_size": str((16 << 20) + 1024), "RAY_task_rpc_inlined_bytes_limit": str(64 << 20)}
+MAX_VALUE = 16 << 20
+LIMITS = {"RAY_max_direct_call_object_size": str(MAX_VALUE + 1024), "RAY_task_rpc_inlined_bytes_limit": str(64 << 20)}
 
 
 def subject(name, **options):
@@ -275,8 +289,8 @@ def main():
     both_kinds_of_driver(a)
     conforms()
     large = subject("large", lifetime=None)
-    found("large argument", get(large.size.remote(b"x" * 8_000_000)))
-    found("large result", len(get(large.make.remote(8_000_000))))
+    found("large argument", get(large.size.remote(b"x" * MAX_VALUE)))
+    found("large result", len(get(large.make.remote(MAX_VALUE))))
     if address.startswith("ray://"):
         return
 
