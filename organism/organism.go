@@ -46,7 +46,8 @@ var (
 // Options tunes an Organism. The zero value works.
 type Options struct {
 	// Binary is the program that hosts the actors on the cluster: a Linux executable that calls seedcore.Main, or several
-	// for nodes of different kinds, as in "linux/amd64=path,linux/arm64=path". Default: the running program.
+	// for nodes of different kinds, as in "linux/amd64=path,linux/arm64=path", of which each node starts its own. Default: the
+	// running program.
 	Binary string
 	// StartTimeout bounds the start of one actor, from its creation to its first answer. Default 60 s.
 	StartTimeout time.Duration
@@ -88,9 +89,9 @@ type Organism struct {
 	// classes of the configured actors, by name.
 	classes map[string]string
 
-	packaging sync.Mutex     // guards programs
-	programs  []*ray.Package // the same one for each platform; nil until it is needed
-	uploading sync.Mutex     // held while the program is uploaded
+	packaging sync.Mutex   // guards program
+	program   *ray.Package // nil until it is needed
+	uploading sync.Mutex   // held while the program is uploaded
 
 	mu      sync.Mutex        // guards what follows
 	look    Health            // what the last look found
@@ -233,28 +234,32 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// packaged is the program that hosts the actors, as it is uploaded, for each platform. It is read once.
-func (o *Organism) packaged() ([]*ray.Package, error) {
+// packaged is the program that hosts the actors, as it is uploaded, for all platforms that there is one for. It is read once.
+func (o *Organism) packaged() (*ray.Package, error) {
 	o.packaging.Lock()
 	defer o.packaging.Unlock()
-	if o.programs == nil {
+	if o.program == nil {
 		list := o.opts.Binary
 		if list == "" {
 			list = runningProgram
 		}
 		programs, err := ray.BinaryPackages(list)
+		var program *ray.Package
+		if err == nil {
+			program, err = ray.JoinPackages(programs...)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w (--worker-binary or Options.Binary names another program)", err)
 		}
-		o.programs = programs
+		o.program = program
 	}
-	return o.programs, nil
+	return o.program, nil
 }
 
 // upload makes the program that hosts the actors available in the cluster. One at a time: of many creations at once the
 // first uploads, and the others find it there.
 func (o *Organism) upload(ctx context.Context, session *ray.Session) (uri string, err error) {
-	programs, err := o.packaged()
+	program, err := o.packaged()
 	if err != nil {
 		return "", err
 	}
@@ -262,15 +267,11 @@ func (o *Organism) upload(ctx context.Context, session *ray.Session) (uri string
 	defer o.uploading.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, o.opts.UploadTimeout)
 	defer cancel()
-	platform, err := session.Platform(ctx)
-	if err != nil {
-		return "", err
+	uri, err = session.UploadPackage(ctx, program)
+	if errors.Is(err, ray.ErrUnsupportedBinary) {
+		return "", fmt.Errorf("%w, and name it by --worker-binary linux/ARCH=PATH or Options.Binary", err)
 	}
-	program, err := ray.PackageFor(platform, programs)
-	if err != nil {
-		return "", fmt.Errorf("%w, and name it by --worker-binary %s=PATH or Options.Binary", err, platform)
-	}
-	return session.UploadPackage(ctx, program)
+	return uri, err
 }
 
 // runningProgram is this process's own program, also after its file was replaced by another version.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -244,7 +243,7 @@ func (k *keeper) ping(ctx context.Context, spec actorSpec, timeout time.Duration
 func (k *keeper) met(spec actorSpec, id string, answer Pong) {
 	// What cannot be compared is not called outdated: that the program is unusable shows when an actor has to be made.
 	outdated := answer.Spec != spec.hash
-	if programs, err := k.organism.packaged(); err == nil && !slices.ContainsFunc(programs, func(p *ray.Package) bool { return answer.Program == p.URI() }) {
+	if program, err := k.organism.packaged(); err == nil && answer.Program != program.URI() {
 		outdated = true
 	}
 	k.mu.Lock()

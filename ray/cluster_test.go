@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
@@ -151,20 +152,22 @@ func TestBinaryPackage(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	both := here + "=" + binary + ", " + there + "=" + foreign
 	for _, test := range []struct {
-		platform, programs string
-		path               string // of the one that is chosen
-		fails              string
+		programs  string
+		platforms []string
+		fails     string
 	}{
-		{here, binary, binary, ""},
-		{there, here + "=" + binary + ", " + there + "=" + foreign, foreign, ""},
-		{there, binary, "", "GOOS=linux GOARCH="},
-		{here, here + "=" + foreign, "", "is a program for " + there + ", not for " + here},
+		{binary, []string{here}, ""},
+		{both, []string{here, there}, ""},
+		{there + "=" + foreign + "," + here + "=" + binary, []string{here, there}, ""},
+		{both + "," + binary, nil, "are both for " + here},
+		{here + "=" + foreign, nil, "is a program for " + there + ", not for " + here},
 	} {
 		packages, err := ray.BinaryPackages(test.programs)
-		var chosen *ray.Package
+		var joined *ray.Package
 		if err == nil {
-			chosen, err = ray.PackageFor(test.platform, packages)
+			joined, err = ray.JoinPackages(packages...)
 		}
 		if test.fails != "" {
 			if !errors.Is(err, ray.ErrUnsupportedBinary) || !strings.Contains(err.Error(), test.fails) {
@@ -172,10 +175,17 @@ func TestBinaryPackage(t *testing.T) {
 			}
 			continue
 		}
-		want, _ := ray.BinaryPackage(test.path)
-		if err != nil || chosen.URI() != want.URI() {
-			t.Errorf("%+v: %v", test, err)
+		slices.Sort(test.platforms)
+		if err != nil || joined.Platform() != strings.Join(test.platforms, ",") || (joined.URI() == p.URI()) != (len(test.platforms) == 1) {
+			t.Errorf("%+v: %v, %v", test, joined, err)
 		}
+	}
+	files, err := ray.FilePackage(fstest.MapFS{"a": {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ray.JoinPackages(p, files); !errors.Is(err, ray.ErrUnsupportedBinary) {
+		t.Errorf("joined with files: %v", err)
 	}
 	for _, bad := range []string{write("script", "#!/bin/sh\n"), write("short", "\x7fE"), write("empty", ""), filepath.Join(dir, "absent"), dir} {
 		if _, err := ray.BinaryPackage(bad); err == nil {
@@ -206,7 +216,7 @@ func testPackageUpload(t *testing.T, s *ray.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.UploadPackage(ctx, other); !errors.Is(err, ray.ErrUnsupportedBinary) {
+	if _, err := s.UploadPackage(ctx, other); !errors.Is(err, ray.ErrUnsupportedBinary) || !strings.Contains(err.Error(), "GOARCH="+runtime.GOARCH) {
 		t.Errorf("a program for another architecture: %v", err)
 	}
 	if found, err := s.KVExists(ctx, "", other.URI()); found || err != nil {

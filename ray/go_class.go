@@ -101,9 +101,11 @@ func isDefinable(s string) bool { return isIdentifier(s) && !slices.Contains(pyt
 // goProgram starts the program of a package. Ray before 2.54 drops the mode of what it unpacks, and only the shell in which
 // a raylet starts it can put that right. While it is unpacked, a process that was forked at that moment may hold it open for
 // writing, and Linux refuses to start it ("text file busy"): that passes within milliseconds. Bash gives 126 for it, as for
-// some lasting refusals, which are therefore seen after two seconds.
-const goProgram = "bash -c 'shopt -s execfail; [ -x " + PackagedBinary + " ] || chmod +x " + PackagedBinary +
-	"; for pause in 0.1 0.4 0.5 1 0; do exec ./" + PackagedBinary + ` "$@"; s=$?; [ $s = 126 ] || break; sleep $pause; done; exit $s' ` + PackagedBinary
+// some lasting refusals, which are therefore seen after two seconds. Where a package has programs for several platforms, the
+// node takes its own.
+const goProgram = "bash -c 'shopt -s execfail; p=./" + PackagedBinary + `; [ -e $p ] || p=$p-$(uname -m); ` +
+	`[ -e $p ] || { echo "no program for $(uname -m) in $PWD" >&2; exit 127; }; [ -x $p ] || chmod +x $p; ` +
+	`for pause in 0.1 0.4 0.5 1 0; do exec $p "$@"; s=$?; [ $s = 126 ] || break; sleep $pause; done; exit $s' ` + PackagedBinary
 
 // GoRuntimeEnv is the runtime environment of an actor whose process is the program of a package, by the URI that
 // UploadPackage returned. Use it for actors only: in the runtime environment of a job or a task, Ray would start the

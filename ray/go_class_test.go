@@ -12,6 +12,16 @@ import (
 )
 
 // The line with which a raylet starts the program of a package, as Ray hands it to a shell.
+// machine is what this one says it is.
+func machine(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(deadline(t), "uname", "-m").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 func TestTheStartLineOfAGoProgram(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, dir string) *exec.Cmd {
@@ -38,6 +48,18 @@ func TestTheStartLineOfAGoProgram(t *testing.T) {
 	t.Run("without its mode", func(t *testing.T) {
 		t.Parallel()
 		if out, err := start(t, write(t, shell)).Output(); err != nil || string(out) != "one-two words\n" {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
+	t.Run("for several platforms", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		for machine, content := range map[string][]byte{"x86_64": []byte("\x7fELF"), "aarch64": []byte("\x7fELF"), machine(t): shell} {
+			if err := os.WriteFile(filepath.Join(dir, ray.PackagedBinary+"-"+machine), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := start(t, dir).Output(); err != nil || string(out) != "one-two words\n" {
 			t.Errorf("%q, %v", out, err)
 		}
 	})
@@ -76,7 +98,7 @@ func TestTheStartLineOfAGoProgram(t *testing.T) {
 		code int
 		text string
 	}{
-		"missing":    {t.TempDir(), 127, "No such file"},
+		"missing":    {t.TempDir(), 127, "no program for " + machine(t) + " in "},
 		"no program": {write(t, []byte("\x7fELF\x00\x00")), 126, "Exec format error"},
 	} {
 		t.Run(name, func(t *testing.T) {

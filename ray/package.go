@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,12 @@ import (
 // ErrUnsupportedBinary means: a file is not a program that the cluster's nodes can run. Nothing was sent.
 var ErrUnsupportedBinary = errors.New("ray: unsupported binary")
 
-// PackagedBinary is the name of the executable at the root of a package that BinaryPackage makes.
+// PackagedBinary is the name of the executable at the root of a package that BinaryPackage makes. One that JoinPackages
+// makes has several, with a dash and what `uname -m` says on their nodes after it.
 const PackagedBinary = "seedcore"
+
+// machines are the names of architectures in Linux (uname -m), by their names in Go.
+var machines = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
 
 // maxPackage bounds packages: they travel and are kept in one message of the GCS.
 const maxPackage = 500 << 20
@@ -37,6 +42,7 @@ const maxPackage = 500 << 20
 // packageLayout goes into the hash; a change of the archive's form must change it.
 const (
 	packageLayout = "seedcore package 1\n"
+	joinedLayout  = "seedcore joined package 1\n"
 	filesLayout   = "seedcore files 1\n"
 )
 
@@ -47,9 +53,15 @@ const pinned = 10 * time.Minute
 // content has the same URI everywhere.
 type Package struct {
 	hash     string
-	platform string // of a program; empty for files
+	programs []program // one for each platform; nil for files
 	// archive builds the zip.
 	archive func() ([]byte, error)
+}
+
+// program is an executable file, as it was when its package was made.
+type program struct {
+	platform, path string
+	sum            [sha256.Size]byte
 }
 
 // BinaryPackage makes a package of one executable, which it contains under the name PackagedBinary. The file is read to
@@ -72,7 +84,37 @@ func BinaryPackage(path string) (*Package, error) {
 	}
 	name := sha256.Sum256(append([]byte(packageLayout), sum[:]...))
 	hash := hex.EncodeToString(name[:16])
-	return &Package{hash: hash, platform: platform, archive: func() ([]byte, error) { return archiveBinary(hash, path, sum) }}, nil
+	return binaryPackage(hash, program{platform, path, sum}), nil
+}
+
+func binaryPackage(hash string, programs ...program) *Package {
+	return &Package{hash: hash, programs: programs, archive: func() ([]byte, error) { return archiveBinary(hash, programs) }}
+}
+
+// JoinPackages makes one package of those of a program for several platforms, for a cluster of several kinds of nodes: each
+// node starts the program for its own. ErrUnsupportedBinary if two are for the same platform, or one has no program. A single
+// package is returned as it is.
+func JoinPackages(packages ...*Package) (*Package, error) {
+	if len(packages) == 1 {
+		return packages[0], nil
+	}
+	var programs []program
+	for _, p := range packages {
+		if len(p.programs) != 1 {
+			return nil, fmt.Errorf("%w: a package with %d programs cannot be joined with others", ErrUnsupportedBinary, len(p.programs))
+		}
+		programs = append(programs, p.programs[0])
+	}
+	slices.SortFunc(programs, func(a, b program) int { return strings.Compare(a.platform, b.platform) })
+	name := sha256.New()
+	name.Write([]byte(joinedLayout))
+	for i, p := range programs {
+		if i > 0 && p.platform == programs[i-1].platform {
+			return nil, fmt.Errorf("%w: %s and %s are both for %s", ErrUnsupportedBinary, programs[i-1].path, p.path, p.platform)
+		}
+		fmt.Fprintf(name, "%s %x\n", p.platform, p.sum)
+	}
+	return binaryPackage(hex.EncodeToString(name.Sum(nil)[:16]), programs...), nil
 }
 
 // FilePackage makes a package of the files in a file system: os.DirFS, an embed.FS, or a part of one by fs.Sub. What is at
@@ -193,26 +235,12 @@ func BinaryPackages(list string) ([]*Package, error) {
 		if err != nil {
 			return nil, err
 		}
-		if named && strings.TrimSpace(said) != p.platform {
-			return nil, fmt.Errorf("%w: %s is a program for %s, not for %s", ErrUnsupportedBinary, path, p.platform, said)
+		if named && strings.TrimSpace(said) != p.Platform() {
+			return nil, fmt.Errorf("%w: %s is a program for %s, not for %s", ErrUnsupportedBinary, path, p.Platform(), said)
 		}
 		packages = append(packages, p)
 	}
 	return packages, nil
-}
-
-// PackageFor picks the package for a platform, such as that of Session.Platform; ErrUnsupportedBinary if there is none.
-func PackageFor(platform string, packages []*Package) (*Package, error) {
-	var there []string
-	for _, p := range packages {
-		if p.platform == platform {
-			return p, nil
-		}
-		there = append(there, p.platform)
-	}
-	goos, goarch, _ := strings.Cut(platform, "/")
-	return nil, fmt.Errorf("%w: the cluster's nodes are %s, and there is a program for %q: build one with GOOS=%s GOARCH=%s CGO_ENABLED=0",
-		ErrUnsupportedBinary, platform, there, goos, goarch)
 }
 
 // elfPlatform tells for which platform an executable was built.
@@ -246,8 +274,25 @@ func hashOf(f *os.File) (sum [sha256.Size]byte, err error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// Platform returns the platform that the program was built for, such as "linux/amd64".
-func (p *Package) Platform() string { return p.platform }
+// Platform returns the platform that the program was built for, such as "linux/amd64"; those of several with commas, and ""
+// for a package of files.
+func (p *Package) Platform() string {
+	var all []string
+	for _, program := range p.programs {
+		all = append(all, program.platform)
+	}
+	return strings.Join(all, ",")
+}
+
+// checkPlatform refuses a program that a node of a platform cannot run.
+func (p *Package) checkPlatform(platform string) error {
+	if len(p.programs) == 0 || slices.ContainsFunc(p.programs, func(of program) bool { return of.platform == platform }) {
+		return nil
+	}
+	goos, goarch, _ := strings.Cut(platform, "/")
+	return fmt.Errorf("%w: the cluster's nodes are %s, and there is a program for %s: build one with GOOS=%s GOARCH=%s CGO_ENABLED=0",
+		ErrUnsupportedBinary, platform, p.Platform(), goos, goarch)
+}
 
 // URI returns the name under which the cluster knows the package.
 func (p *Package) URI() string { return "gcs://_ray_pkg_" + p.hash + ".zip" }
@@ -260,41 +305,50 @@ var archives struct {
 	data       []byte
 }
 
-// archiveBinary returns the zip. The file is read and checked only when it is not the one that was built last.
-func archiveBinary(hash, path string, sum [sha256.Size]byte) ([]byte, error) {
+// archiveBinary returns the zip. The files are read and checked only when it is not the one that was built last.
+func archiveBinary(hash string, programs []program) ([]byte, error) {
 	archives.Lock()
 	defer archives.Unlock()
 	if archives.hash == hash {
 		return archives.data, nil
 	}
-	data, err := buildBinary(path, sum)
+	data, err := buildBinary(programs)
 	if err == nil {
 		archives.hash, archives.data = hash, data
 	}
 	return data, err
 }
 
-func buildBinary(path string, sum [sha256.Size]byte) ([]byte, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if sha256.Sum256(content) != sum {
-		return nil, fmt.Errorf("%s changed since the package was made; make a new one", path)
-	}
+func buildBinary(programs []program) ([]byte, error) {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	// The fastest level is a few percent larger and done in a third of the time, which is what a first start waits for.
 	w.RegisterCompressor(zip.Deflate, func(to io.Writer) (io.WriteCloser, error) { return flate.NewWriter(to, flate.BestSpeed) })
-	entry, err := zipEntry(w, PackagedBinary, 0o755)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := entry.Write(content); err != nil {
-		return nil, err
+	for _, p := range programs {
+		content, err := os.ReadFile(p.path)
+		if err != nil {
+			return nil, err
+		}
+		if sha256.Sum256(content) != p.sum {
+			return nil, fmt.Errorf("%s changed since the package was made; make a new one", p.path)
+		}
+		name := PackagedBinary
+		if len(programs) > 1 {
+			name += "-" + machines[strings.TrimPrefix(p.platform, "linux/")]
+		}
+		entry, err := zipEntry(w, name, 0o755)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := entry.Write(content); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.Close(); err != nil {
 		return nil, err
+	}
+	if out.Len() > maxPackage {
+		return nil, fmt.Errorf("%w: more than %d bytes, the most that Ray stores", ErrUnsupportedBinary, maxPackage)
 	}
 	return out.Bytes(), nil
 }
@@ -304,13 +358,13 @@ func buildBinary(path string, sum [sha256.Size]byte) ([]byte, error) {
 // name the package in Config.Packages. ErrUnsupportedBinary if it is of a program that is not for the cluster's nodes, see
 // Session.Platform; nothing was uploaded then.
 func (s *Session) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
-	if p.platform != "" {
+	if len(p.programs) > 0 {
 		platform, err := s.Platform(ctx)
+		if err == nil {
+			err = p.checkPlatform(platform)
+		}
 		if err != nil {
 			return "", fmt.Errorf("ray: upload package: %w", err)
-		}
-		if platform != p.platform {
-			return "", fmt.Errorf("ray: upload package: %w: it is a program for %s, and the cluster's nodes are %s", ErrUnsupportedBinary, p.platform, platform)
 		}
 	}
 	return s.upload(ctx, p)
