@@ -105,8 +105,8 @@ func TestStrictM_SecondStartAdopts(t *testing.T) {
 func TestUpServesAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel() // mostly waiting
 	raytest.OnlyHead(t)
-	marker := "SEEDCORE_TEST_MARK=" + raytest.Namespace(t)
-	p := start(t, []string{marker, "SEEDCORE_PYTHON=" + raytest.VenvPython(t)}, "up")
+	marker, home := "SEEDCORE_TEST_MARK="+raytest.Namespace(t), "HOME="+t.TempDir()
+	p := start(t, []string{marker, home, "SEEDCORE_PYTHON=" + raytest.VenvPython(t)}, "up")
 	p.ready(3 * time.Minute)
 	eventually(t, 10*time.Second, "the greeting", func() error {
 		for _, part := range []string{"Ray        ray://", "Connected ", "Organism   3 organs, 3 agents", "API ", "Try        curl "} {
@@ -120,6 +120,7 @@ func TestUpServesAndLeavesNothingBehind(t *testing.T) {
 	if err != nil || result["agent_id"] != "cognitive_organ_1_agent_0" || result["task_processed"] != true {
 		t.Errorf("%v %v", result, err)
 	}
+	wantTokenDemanded(t, p, home)
 	// The head is looked after: when it dies it is started again at its address, and the organism on it.
 	for _, line := range marked(t, marker) {
 		if pid, command, _ := strings.Cut(line, " "); strings.Contains(command, "gcs_server") {
@@ -159,7 +160,7 @@ func TestUpServesAndLeavesNothingBehind(t *testing.T) {
 func TestASecondSignalEndsUpAtOnce(t *testing.T) {
 	t.Parallel()
 	marker := "SEEDCORE_TEST_MARK=" + raytest.Namespace(t)
-	p := start(t, []string{marker, "SEEDCORE_PYTHON=" + raytest.VenvPython(t)}, "up")
+	p := start(t, []string{marker, "HOME=" + t.TempDir(), "SEEDCORE_PYTHON=" + raytest.VenvPython(t)}, "up")
 	eventually(t, 60*time.Second, "the head is being started", func() error {
 		if n := len(marked(t, marker)); n < 3 {
 			return errorf("%d processes", n)

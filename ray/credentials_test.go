@@ -111,8 +111,7 @@ func TestTokenAndTLS(t *testing.T) {
 	for name, value := range vars {
 		environment = append(environment, name+"="+value)
 	}
-	dial, _ := full.DialOptions("127.0.0.1:1")
-	head := raytest.NewHead(t, rayhead.Config{Env: environment, Dial: dial})
+	head := raytest.NewHead(t, rayhead.Config{Env: environment, Credentials: full})
 
 	var log bytes.Buffer
 	config := func(c *ray.Credentials) ray.Config {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/internal/check"
 )
 
@@ -21,7 +20,7 @@ type checkCommand struct {
 // Run runs every check, also after one has failed, and ends the actors that they created: in a namespace of their own, so
 // that nobody else's can be among them.
 func (c *checkCommand) Run(ctx context.Context, s streams) error {
-	connection, err := connector.FromEnv()
+	connection, err := settings(os.Getenv)
 	if err != nil {
 		err = usageError{err}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 
 	"github.com/alecthomas/kong"
@@ -28,7 +29,8 @@ const (
 const description = `Runs an organism of agents on a Ray cluster.
 
 The cluster is found by RAY_ADDRESS (ray://host:10001, host:6379 of the GCS, or auto), or by RAY_HOST and RAY_PORT; actors
-live in the namespace RAY_NAMESPACE, else SEEDCORE_NS, else seedcore-dev.`
+live in the namespace RAY_NAMESPACE, else SEEDCORE_NS, else seedcore-dev. The head that up starts demands a token, which the
+commands find by themselves on the same machine.`
 
 type commandLine struct {
 	Up      upCommand      `cmd:"" help:"Serve, and start a local Ray head first when neither RAY_ADDRESS nor RAY_HOST is set."`
@@ -115,7 +117,7 @@ func (c *commandLine) level(command string) slog.Level {
 
 // connection makes a connector from the environment.
 func connection(log *slog.Logger) (*connector.Connector, error) {
-	cfg, err := connector.FromEnv()
+	cfg, err := settings(os.Getenv)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/internal/doctor"
 )
 
@@ -20,12 +19,11 @@ type doctorCommand struct {
 
 // Run ends with code 1 when a step failed.
 func (c *doctorCommand) Run(ctx context.Context, s streams) error {
-	cfg, err := connector.FromLookup(func(name string) string {
-		if name == "RAY_ADDRESS" && c.Address != "" {
-			return c.Address
-		}
-		return os.Getenv(name)
-	})
+	get := os.Getenv
+	if c.Address != "" {
+		get = with(get, "RAY_ADDRESS", c.Address)
+	}
+	cfg, err := settings(get)
 	if err != nil {
 		return usageError{err}
 	}

@@ -21,3 +21,12 @@ func Status(ctx context.Context, info connector.Info, from Records) (text, objec
 	encoded, encodeErr := json.Marshal(report)
 	return out.String(), string(encoded), errors.Join(err, printErr, encodeErr)
 }
+
+// Settings is the configuration of every command.
+func Settings(get func(string) string) (connector.Config, error) { return settings(get) }
+
+// Protect returns what the local head is told about its token, and what people are.
+func Protect(get func(string) string) (env []string, hint string, err error) {
+	p, err := protect(get)
+	return p.env, p.hint, err
+}

@@ -30,21 +30,35 @@ type upCommand struct {
 
 // Run starts a local head where none is configured, and serves.
 func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
-	cfg, config, err := c.prepare()
+	wanted := os.Getenv("RAY_ADDRESS") == "" && os.Getenv("RAY_HOST") == ""
+	cfg, config, err := c.prepare(wanted)
 	if err != nil {
 		return err
 	}
 	cfg.Logger = s.log
 	var lines []string
-	if os.Getenv("RAY_ADDRESS") == "" && os.Getenv("RAY_HOST") == "" {
+	if wanted {
+		guard, err := protect(os.Getenv)
+		if err != nil {
+			return usageError{err}
+		}
 		fmt.Fprintln(s.out, "Starting a local Ray head, since RAY_ADDRESS is empty ...")
-		local := rayhead.Config{Python: c.python(), NumCPUs: c.NumCPUs, Dashboard: c.Dashboard, Logger: s.log}
+		local := rayhead.Config{
+			Python: c.python(), NumCPUs: c.NumCPUs, Dashboard: c.Dashboard, Env: guard.env, Credentials: guard.credentials, Logger: s.log,
+		}
 		head, err := startHead(ctx, local)
 		if err != nil {
 			return err
 		}
-		cfg.Address = "ray://" + head.ClientAddress()
-		lines = []string{fmt.Sprintf("Ray        ray://%s, GCS %s%s; stops with this program", head.ClientAddress(), head.GCSAddress(), dashboard(head))}
+		cfg.Address, cfg.Credentials = "ray://"+head.ClientAddress(), guard.credentials
+		hint, err := guard.describe(ctx, head)
+		if err != nil {
+			return errors.Join(err, stopHead(ctx, head))
+		}
+		lines = []string{
+			fmt.Sprintf("Ray        ray://%s, GCS %s%s; stops with this program", head.ClientAddress(), head.GCSAddress(), dashboard(head)),
+			"Token      " + hint,
+		}
 
 		// The head outlives the server, which takes leave of it.
 		keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -73,8 +87,12 @@ func (c *upCommand) Run(ctx context.Context, s streams) (err error) {
 }
 
 // prepare finds what is wrong before a head is started in vain.
-func (c *upCommand) prepare() (cfg connector.Config, config organism.Config, err error) {
-	cfg, envErr := connector.FromEnv()
+func (c *upCommand) prepare(head bool) (cfg connector.Config, config organism.Config, err error) {
+	get := os.Getenv
+	if head {
+		get = with(get, "RAY_AUTH_MODE", "disabled") // protect reads what is about tokens, and makes one
+	}
+	cfg, envErr := settings(get)
 	if envErr != nil {
 		envErr = usageError{envErr}
 	}
@@ -92,22 +110,26 @@ func startHead(ctx context.Context, config rayhead.Config) (*rayhead.Head, error
 	return rayhead.Start(ctx, config)
 }
 
+func stopHead(ctx context.Context, head *rayhead.Head) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), headStopTimeout)
+	defer cancel()
+	return head.Stop(ctx)
+}
+
 // keepHead starts the head again, at its address, when it ends by itself. When ctx ends it stops the head.
 func keepHead(ctx context.Context, s streams, config rayhead.Config, head *rayhead.Head) error {
 	config.Ports = head.Ports()
 	for {
 		select {
 		case <-ctx.Done():
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), headStopTimeout)
-			defer cancel()
-			return head.Stop(stop)
+			return stopHead(ctx, head)
 		case <-head.Done():
 		}
 		s.log.Warn("the local Ray head ended by itself and is started again", "cause", head.Err())
 		next, err := startHead(ctx, config)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return nil // a Start that fails leaves nothing behind
+			return nil //nolint:nilerr // it was asked to end, and a Start that fails leaves nothing behind
 		case err != nil:
 			return fmt.Errorf("the local Ray head ended by itself and does not start again: %w", err)
 		}

@@ -28,7 +28,7 @@ const (
 
 // launch starts the guard, and through it `ray start`.
 func launch(cfg Config) (_ *Head, err error) {
-	h := &Head{logger: cfg.Logger, secured: cfg.Dial, output: newLastLines(cfg.Output), done: make(chan struct{})}
+	h := &Head{logger: cfg.Logger, secured: cfg.Credentials, output: newLastLines(cfg.Output), done: make(chan struct{})}
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)
 	}

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
+	"github.com/seedcore/seedcore/internal/wire/credentials"
 )
 
 // Conditions that callers test for with errors.Is.
@@ -57,9 +57,9 @@ type Config struct {
 	// Env is added to the environment of every process of the head, as "KEY=value". Of this process's own environment
 	// the head inherits everything but the variables that start with RAY_.
 	Env []string
-	// Dial is how the head's servers are dialled to see whether they answer; empty: in plain text. A head whose Env asks for
-	// TLS or a token needs it.
-	Dial []grpc.DialOption
+	// Credentials are what the head's servers are asked with whether they answer; nil: plain text, no token. A head whose
+	// Env asks for TLS or a token needs them.
+	Credentials *credentials.Credentials
 	// Logger gets a line when the head is started, ready and stopped. Nil discards them.
 	Logger *slog.Logger
 	// Output gets what `ray start` prints, from one goroutine. It must not block for long; its errors are ignored.
@@ -81,7 +81,7 @@ type Head struct {
 	ports   Ports
 	nodeIP  string
 	logger  *slog.Logger
-	secured []grpc.DialOption
+	secured *credentials.Credentials
 
 	cmd       *exec.Cmd // the guard
 	stdin     io.WriteCloser

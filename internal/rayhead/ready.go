@@ -8,15 +8,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
+	"github.com/seedcore/seedcore/internal/wire/credentials"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
@@ -99,6 +98,9 @@ func (h *Head) awaitDashboard(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := h.secured.Authorize(request); err != nil {
+			return err
+		}
 		response, err := client.Do(request)
 		if err != nil {
 			return err
@@ -146,12 +148,10 @@ func (h *Head) endedEarly() error {
 	return err
 }
 
-func dial(address string, secured []grpc.DialOption) (*grpc.ClientConn, error) {
-	if len(secured) == 0 {
-		secured = []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
-	}
+func dial(address string, secured *credentials.Credentials) (*grpc.ClientConn, error) {
+	options, _ := secured.DialOptions(address) // it is on this machine: nothing to warn of
 	conn, err := grpc.NewClient(
-		"passthrough:///"+address, append(slices.Clone(secured),
+		"passthrough:///"+address, append(options,
 			grpc.WithNoProxy(),
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: pollInterval, Multiplier: 1.5, MaxDelay: time.Second},

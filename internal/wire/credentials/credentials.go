@@ -73,13 +73,15 @@ func (c *Credentials) Authorize(r *http.Request) error {
 func (c *Credentials) HasToken() bool { return c != nil && c.Token != nil }
 
 func (c *Credentials) warning(address string) string {
-	if c.TLS != nil || isLoopback(address) {
+	if c.TLS != nil || IsLoopback(address) {
 		return ""
 	}
 	return fmt.Sprintf("the authentication token is sent to %s in clear text; use TLS (RAY_USE_TLS), or a tunnel that ends at a loopback address", address)
 }
 
-func isLoopback(address string) bool {
+// IsLoopback reports whether an address, with a port or without, is of this machine alone. Names are not looked up: only
+// localhost is known.
+func IsLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address
