@@ -17,8 +17,8 @@ import (
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
-// How long the owner pauses between attempts to resume, if the connection itself is up; it doubles from the first to the
-// second, with jitter. While the connection is down gRPC paces the dialling.
+// The bounds of the owner's pauses between attempts to resume, if the connection itself is up. While it is down, its redialer
+// paces the dialling.
 const (
 	firstResumePause = 50 * time.Millisecond
 	lastResumePause  = time.Second
@@ -41,7 +41,7 @@ func (s *Session) run() {
 		now := time.Now()
 		fresh := heard || !resuming
 		if fresh {
-			cutAt, pace.next = now, firstResumePause
+			cutAt, pace.bound = now, firstResumePause
 		}
 		if last := s.lastWord(err, now.Sub(cutAt)); last != nil {
 			s.end(last)

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"io"
 	"log/slog"
+	"net"
 	"time"
 	"weak"
 
@@ -306,3 +308,24 @@ func (o *Outbox) Actors() int { return len(o.o.actors) }
 
 // PingReserve is how many pings are taken beyond the bound.
 const PingReserve = pingReserve
+
+// Pauses returns so many pauses of a pacer in a row.
+func Pauses(first, limit time.Duration, n int) []time.Duration {
+	p := pacer{first, limit}
+	pauses := make([]time.Duration, n)
+	for i := range pauses {
+		pauses[i] = p.next()
+	}
+	return pauses
+}
+
+// Redialing is how the connections of sessions and of the GCS are dialled again.
+func Redialing(dial func(ctx context.Context, address string) (net.Conn, error)) func(ctx context.Context, address string) (net.Conn, error) {
+	return (&redialer{dial: dial}).connect
+}
+
+// The bounds of the pauses between attempts to connect again, and to resume.
+const (
+	FirstRedialPause, LastRedialPause = firstRedialPause, lastRedialPause
+	FirstResumePause, LastResumePause = firstResumePause, lastResumePause
+)

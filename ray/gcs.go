@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -61,12 +60,7 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 	g := &GCS{address: address, credentials: opts.Credentials}
 	secured, _ := opts.Credentials.DialOptions(address)
 	// As in a session, the dialler asks for the name at every connection.
-	conn, err := grpc.NewClient("passthrough:///"+address, append(secured,
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: 3 * time.Second,
-		}),
-		grpc.WithContextDialer(dialTCP),
+	conn, err := grpc.NewClient("passthrough:///"+address, append(append(secured, redialing(dialTCP, 4*time.Second)...),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithUnaryInterceptor(g.intercept),

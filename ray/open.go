@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -24,7 +23,7 @@ const (
 	pingTimeout = 15 * time.Second
 	// initTimeout bounds one attempt to make the server start its process for the session: seconds on an idle machine.
 	initTimeout = 40 * time.Second
-	// firstOpenPause and lastOpenPause are the pauses between attempts, with jitter. Each failed attempt keeps a thread of the
+	// firstOpenPause and lastOpenPause bound the pauses between attempts. Each failed attempt keeps a thread of the
 	// server busy for the grace period.
 	firstOpenPause = 200 * time.Millisecond
 	lastOpenPause  = 3 * time.Second
@@ -114,12 +113,8 @@ func newSession(cfg Config) (*Session, error) {
 	// The pass-through resolver leaves names to the dialler, which asks for them at every connection: the address of a
 	// head that moved is found at once. gRPC's own resolver would ask at most every 30 s.
 	secured, _ := cfg.Credentials.DialOptions(cfg.Address)
-	conn, err := grpc.NewClient("passthrough:///"+cfg.Address, append(secured,
+	conn, err := grpc.NewClient("passthrough:///"+cfg.Address, append(append(secured, redialing(dialTCP, 6*time.Second)...),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: 5 * time.Second,
-		}),
 		// Ray's server allows this; a connection that went silent is noticed after 15 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(16<<20),

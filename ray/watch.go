@@ -43,7 +43,7 @@ func (s *Session) watch() {
 			}
 		}
 		if time.Since(opened) > lastResumePause {
-			pace.next = firstResumePause
+			pace.bound = firstResumePause
 		}
 		if pace.wait(s.ctx) != nil {
 			return
