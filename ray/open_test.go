@@ -139,6 +139,9 @@ type scripted struct {
 	raypb.UnimplementedRayletDataStreamerServer
 	init      func(attempt int, req *raypb.InitRequest) (*raypb.InitResponse, error)
 	namespace string
+	// fail, when set, is asked before a request on the data channel is answered that comes after the session began, and before
+	// a look into the key-value store; its error ends the stream, or the request.
+	fail func() error
 
 	mu      sync.Mutex // guards clients
 	clients []string
@@ -176,6 +179,9 @@ func (s *scripted) Datapath(stream grpc.BidiStreamingServer[raypb.DataRequest, r
 			}
 			out.Type = &raypb.DataResponse_Init{Init: answer}
 		case *raypb.DataRequest_ConnectionInfo:
+			if err := s.failure(); err != nil {
+				return err
+			}
 			out.Type = &raypb.DataResponse_ConnectionInfo{ConnectionInfo: &raypb.ConnectionInfoResponse{NumClients: 1, RayVersion: "9.9.9"}}
 		case *raypb.DataRequest_ConnectionCleanup:
 			out.Type = &raypb.DataResponse_ConnectionCleanup{ConnectionCleanup: &raypb.ConnectionCleanupResponse{}}
@@ -184,6 +190,17 @@ func (s *scripted) Datapath(stream grpc.BidiStreamingServer[raypb.DataRequest, r
 			return err
 		}
 	}
+}
+
+func (s *scripted) KVExists(context.Context, *raypb.KVExistsRequest) (*raypb.KVExistsResponse, error) {
+	return &raypb.KVExistsResponse{Exists: true}, s.failure()
+}
+
+func (s *scripted) failure() error {
+	if s.fail == nil {
+		return nil
+	}
+	return s.fail()
 }
 
 func (s *scripted) start(t *testing.T) string {
