@@ -53,8 +53,8 @@ bench: setup build ## Compare our ways to call an actor with Python's, on one Ra
 	@go run ./bench $(ARGS)
 
 .PHONY: bench-ray
-bench-ray: setup ## Compare a session with Python's Ray Client, operation by operation, on one Ray
-	@go run ./bench/session $(ARGS)
+bench-ray: setup ## Compare package ray with Python's Ray Client, operation by operation, on one Ray (ARGS=-short for a check)
+	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/bench-ray ./bench/session && bin/bench-ray $(ARGS)
 
 .PHONY: bench-connector
 bench-connector: setup ## Measure what the connector adds to a call

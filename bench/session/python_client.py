@@ -1,28 +1,18 @@
 """The Python side: does the operations that it reads from standard input with Ray Client, one line each."""
 
 import json
+import os
 import sys
 import threading
 import time
 
 import ray
 
-ray.init("ray://" + sys.argv[1], namespace="bench-python")
+# Ray prints warnings to standard output, which is for answers.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
-
-@ray.remote(num_cpus=0)
-class Echo:
-    def echo(self, value):
-        return value
-
-
-actors = [Echo.remote() for _ in range(16)]
-ray.get([a.echo.remote(b"x") for a in actors])
-actor = actors[0]
-payload = b"x" * 64
-small = ray.put(b"y" * 100)
-big = bytes(100 << 20)
-big_ref = None
+ray.init("ray://" + sys.argv[1], namespace="bench-python", log_to_driver=False)
 
 
 def rss():
@@ -31,33 +21,44 @@ def rss():
             return int(line.split()[1]) * 1024
 
 
-def threads(n, end):
-    counts = [0] * n
-
-    def work(i):
-        while time.perf_counter() < end:
-            ray.get(actors[i].echo.remote(payload))
-            counts[i] += 1
-
-    all = [threading.Thread(target=work, args=(i,)) for i in range(n)]
-    for t in all:
-        t.start()
-    for t in all:
-        t.join()
-    return sum(counts)
+connected = {"rss": rss(), "version": ray.__version__}
 
 
-def once(op):
+@ray.remote(num_cpus=0)
+class Echo:
+    def echo(self, value):
+        return value
+
+
+callers = int(sys.argv[2])
+actors = [Echo.remote() for _ in range(callers)]
+ray.get([a.echo.remote(b"x") for a in actors])
+payload = b"x" * 64
+small = [ray.put(b"y" * 100) for _ in range(callers)]
+big = bytes(100 << 20)
+big_ref = None
+
+
+def once(op, i, kept):
+    """One operation of caller number i; returns how many calls that were."""
     global big_ref
     if op == "call":
-        ray.get(actor.echo.remote(payload))
+        ref = actors[i].echo.remote(payload)
+        ray.get(ref)
+        if kept is not None:
+            kept.append(ref)
     elif op == "get":
-        ray.get(small)
+        ray.get(small[i])
     elif op == "put":
-        ray.put(payload)
+        ref = ray.put(payload)
+        if kept is not None:
+            kept.append(ref)
     elif op == "pipelined":
-        ray.get([actor.echo.remote(payload) for _ in range(200)])
-        return 200
+        refs = [actors[0].echo.remote(payload) for _ in range(200)]
+        ray.get(refs)
+        if kept is not None:
+            kept.extend(refs)
+        return len(refs)
     elif op == "put100":
         big_ref = ray.put(big)
     elif op == "get100":
@@ -65,14 +66,39 @@ def once(op):
     return 1
 
 
-print(json.dumps({"rss": rss(), "version": ray.__version__}), flush=True)
-for line in sys.stdin:
-    command = json.loads(line)
-    op, seconds = command["op"], command["seconds"]
-    start, cpu, n = time.perf_counter(), time.process_time(), 0
-    if op.startswith("callers"):
-        n = threads(int(op[7:]), start + seconds)
+def repeat(op, i, kept, end, out):
+    n, latencies, last = 0, [], time.perf_counter()
+    while n == 0 or last < end:
+        n += once(op, i, kept)
+        now = time.perf_counter()
+        latencies.append(now - last)
+        last = now
+    out[i] = n, latencies
+
+
+def work(c):
+    kept = [] if c["keep"] else None
+    start, cpu, out = time.perf_counter(), time.process_time(), {}
+    end = start + c["seconds"]
+    if c["callers"] == 1:
+        repeat(c["op"], 0, kept, end, out)
     else:
-        while n == 0 or time.perf_counter() - start < seconds:
-            n += once(op)
-    print(json.dumps({"n": n, "seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}), flush=True)
+        threads = [threading.Thread(target=repeat, args=(c["op"], i, kept, end, out)) for i in range(c["callers"])]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    if len(out) != c["callers"]:
+        raise RuntimeError("a caller failed")
+    latencies = sorted(l for _, some in out.values() for l in some)
+    at = lambda q: latencies[int(q * (len(latencies) - 1))]
+    return {"n": sum(n for n, _ in out.values()), "seconds": took, "cpu": cpu, "p50": at(0.5), "p99": at(0.99)}
+
+
+print(json.dumps(connected), file=answers, flush=True)
+for line in sys.stdin:
+    result = work(json.loads(line))
+    # What the measurement left for later, such as releases, is not the next one's.
+    ray.put(b"")
+    print(json.dumps(result), file=answers, flush=True)

@@ -9,11 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/seedcore/seedcore/bench/gauge"
@@ -24,31 +22,36 @@ import (
 //go:embed python_client.py
 var pythonClientSource string
 
-// row is an operation of the Go side, and the one of the Python side that it is compared with.
+// row is an operation, a way in which the Go side does it, and a number of callers. Rows of one operation have Python's
+// side in common but for refs that are kept.
 type row struct {
-	name     string
-	op, peer string
-	settings string  // the requests of each side
-	mib      float64 // per operation, where throughput is what counts
-	ours     []result
-	theirs   []result
+	op, way string
+	callers int
+	ours    []result
+	theirs  []result
 }
 
-func rows() []*row {
-	return []*row{
-		{name: "actor call, sync", op: "call", peer: "call", settings: "Go: task, get on the data channel; Python: task, GetObject"},
-		{name: "actor call, sync, same requests", op: "call, same requests", peer: "call", settings: "both: task, GetObject"},
-		{name: "200 calls, then all results", op: "pipelined", peer: "pipelined", settings: "both: 200 tasks in flight, one GetObject; releases: Go 64 a message, Python one"},
-		{name: "2 callers, 2 actors", op: "callers2", peer: "callers2", settings: "as the sync call"},
-		{name: "4 callers, 4 actors", op: "callers4", peer: "callers4", settings: "as the sync call"},
-		{name: "8 callers, 8 actors", op: "callers8", peer: "callers8", settings: "as the sync call"},
-		{name: "16 callers, 16 actors", op: "callers16", peer: "callers16", settings: "as the sync call"},
-		{name: "get of 100 B", op: "get", peer: "get", settings: "Go: get on the data channel; Python: GetObject"},
-		{name: "get of 100 B, same requests", op: "get, same requests", peer: "get", settings: "both: GetObject"},
-		{name: "put of 64 B", op: "put", peer: "put", settings: "both: put on the data channel"},
-		{name: "put of 100 MiB", op: "put100", peer: "put100", mib: 100, settings: "both: chunks of 5 MiB on the data channel"},
-		{name: "get of 100 MiB", op: "get100", peer: "get100", mib: 100, settings: "Go: get on the data channel; Python: GetObject; both: chunks of 5 MiB"},
+func (r *row) String() string { return fmt.Sprintf("%s, %s, %d callers", r.op, r.way, r.callers) }
+
+// keep: with the same requests neither side releases anything meanwhile, as they do that differently.
+func (r *row) keep() bool { return r.way == waySame }
+
+func rows(callers []int) []*row {
+	var all []*row
+	add := func(op string, callers []int, ways ...string) {
+		for _, n := range callers {
+			for _, way := range ways {
+				all = append(all, &row{op: op, way: way, callers: n})
+			}
+		}
 	}
+	add(opCall, callers, waySame, waySession, wayShipped)
+	add(opPipelined, callers[:1], waySame, waySession, wayShipped)
+	add(opGet, callers, waySame, wayShipped)
+	add(opPut, callers, waySame, wayShipped)
+	add(opPut100, callers[:1], wayShipped)
+	add(opGet100, callers[:1], waySame, wayShipped)
+	return all
 }
 
 // side is a process that measures.
@@ -64,8 +67,9 @@ func start(ctx context.Context, name string, args ...string) (*side, error) {
 	return s, err
 }
 
-func run(ctx context.Context, python string, rounds int, window time.Duration, out string) (err error) {
-	head, err := rayhead.Start(ctx, rayhead.Config{Python: python, NumCPUs: 8, ObjectStoreMemory: 1 << 30})
+func run(ctx context.Context, s settings) (err error) {
+	load := gauge.LoadAverage()
+	head, err := rayhead.Start(ctx, rayhead.Config{Python: s.python, NumCPUs: 8, ObjectStoreMemory: 1 << 30})
 	if err != nil {
 		return err
 	}
@@ -79,42 +83,67 @@ func run(ctx context.Context, python string, rounds int, window time.Duration, o
 		return err
 	}
 	defer func() { err = errors.Join(err, ours.Close()) }()
-	theirs, err := start(ctx, python, "-c", pythonClientSource, head.ClientAddress())
+	all := rows(s.callers)
+	// The large object has to be put for whoever gets it.
+	all = slices.DeleteFunc(all, func(r *row) bool { return !s.only.MatchString(r.String()) && r.op != opPut100 })
+	if s.profile != "" {
+		return writeProfiles(ctx, s, ours, all)
+	}
+	theirs, err := start(ctx, s.python, "-c", pythonClientSource, head.ClientAddress(), strconv.Itoa(maxCallers))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, theirs.Close()) }()
-	all := rows()
-	for round := range rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
+	for round := range s.rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, s.rounds)
 		for _, r := range all {
 			turns := []func() error{
-				func() error { return measure(ctx, ours, r.op, window, &r.ours) },
-				func() error { return measure(ctx, theirs, r.peer, window, &r.theirs) },
+				func() error { return measure(ctx, ours, r, s.window, "", &r.ours) },
+				func() error { return measure(ctx, theirs, r, s.window, "", &r.theirs) },
 			}
 			if round%2 == 1 {
 				slices.Reverse(turns)
 			}
 			for _, turn := range turns {
 				if err := turn(); err != nil {
-					return fmt.Errorf("%s: %w", r.name, err)
+					return fmt.Errorf("%v: %w", r, err)
 				}
 			}
 		}
 	}
-	table := render(all, ours, theirs, rounds, window)
+	table := render(all, ours, theirs, s, load)
 	fmt.Print(table)
-	return os.WriteFile(out, []byte(table), 0o644)
+	if s.out == "" {
+		return nil
+	}
+	return os.WriteFile(s.out, []byte(table), 0o644)
 }
 
-// serverCPU returns how many seconds of CPU the processes of Ray's client server have used: the one that all clients
-// talk to, and the one of each session.
-func serverCPU() (float64, error) {
+// writeProfiles measures the Go side alone, and writes where it spends its time.
+func writeProfiles(ctx context.Context, s settings, ours *side, all []*row) error {
+	if err := os.MkdirAll(s.profile, 0o755); err != nil {
+		return err
+	}
+	for _, r := range all {
+		name := strings.ReplaceAll(fmt.Sprintf("%s-%s-%d", r.op, r.way, r.callers), " ", "-")
+		if err := measure(ctx, ours, r, s.window, filepath.Join(s.profile, name), &r.ours); err != nil {
+			return fmt.Errorf("%v: %w", r, err)
+		}
+		fmt.Printf("%v: %.0f/s, %.0f us and %.0f allocations each\n", r, median(r.ours, rate), median(r.ours, cpu), median(r.ours, allocs))
+	}
+	return nil
+}
+
+// serverTime is how many seconds of CPU the processes of Ray's client server have used: the one that all clients talk
+// to, and the one of each session.
+type serverTime struct{ proxy, sessions float64 }
+
+func serverCPU() (serverTime, error) {
+	var total serverTime
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		return 0, err
+		return total, err
 	}
-	total := 0.0
 	for _, path := range processes {
 		// A process that ended in between does not count.
 		cmdline, err := os.ReadFile(path)
@@ -123,74 +152,36 @@ func serverCPU() (float64, error) {
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
-			return 0, err
+			return total, err
 		}
 		took, err := gauge.CPUTime(pid)
 		if _, gone := errors.AsType[*fs.PathError](err); gone {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return total, err
 		}
-		total += took
+		if bytes.Contains(cmdline, []byte("--mode=specific-server")) {
+			total.sessions += took
+		} else {
+			total.proxy += took
+		}
 	}
 	return total, nil
 }
 
-func measure(ctx context.Context, s *side, op string, window time.Duration, into *[]result) error {
-	var r result
+func measure(ctx context.Context, s *side, r *row, window time.Duration, profile string, into *[]result) error {
 	before, err := serverCPU()
 	if err != nil {
 		return err
 	}
-	if err := s.Do(ctx, command{Op: op, Seconds: window.Seconds()}, &r); err != nil {
+	var got result
+	c := command{Op: r.op, Way: r.way, Callers: r.callers, Keep: r.keep(), Seconds: window.Seconds(), Profile: profile}
+	if err := s.Do(ctx, c, &got); err != nil {
 		return err
 	}
 	after, err := serverCPU()
-	r.server = after - before
-	*into = append(*into, r)
+	got.served = serverTime{after.proxy - before.proxy, after.sessions - before.sessions}
+	*into = append(*into, got)
 	return err
-}
-
-func median(results []result, value func(result) float64) float64 {
-	values := make([]float64, len(results))
-	for i, r := range results {
-		values[i] = value(r)
-	}
-	return gauge.Quantile(values, 0.5)
-}
-
-func rate(r result) float64   { return float64(r.N) / r.Seconds }
-func cpu(r result) float64    { return r.CPU / float64(r.N) * 1e6 }
-func server(r result) float64 { return r.server / float64(r.N) * 1e6 }
-func allocs(r result) float64 { return float64(r.Allocs) / float64(r.N) }
-
-func render(all []*row, ours, theirs *side, rounds int, window time.Duration) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# A session of package ray, and Python's Ray Client\n\n")
-	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d rounds of %s a row, the sides in turn, medians. Both sides: one session,\n",
-		ours.hello.Version, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), rounds, window)
-	fmt.Fprintf(&b, "64 B arguments, actors in Python without CPUs. Go gets on the data channel and releases in batches; Python gets by a\n")
-	fmt.Fprintf(&b, "call of its own. The rows with the *same requests* let Go get as Python does: what they show is the driver's, the rest\n")
-	fmt.Fprintf(&b, "is the choice of requests. CPU is that of the client's process; server CPU that of Ray's client server, the process that\n")
-	fmt.Fprintf(&b, "all clients talk to and that of the session. All in microseconds for one operation.\n\n")
-	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| row\t| Go\t| Python\t| ratio\t| Go CPU\t| Python CPU\t| server CPU, Go\t| server CPU, Python\t| Go allocations\t| requests\t|")
-	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
-	for _, r := range all {
-		us, them, unit := median(r.ours, rate), median(r.theirs, rate), "/s"
-		ratio := us / them
-		if r.mib > 0 {
-			us, them, unit = us*r.mib, them*r.mib, " MiB/s"
-		}
-		fmt.Fprintf(w, "| %s\t| %.0f%s\t| %.0f%s\t| %.1f\t| %.0f\t| %.0f\t| %.0f\t| %.0f\t| %.0f\t| %s\t|\n", r.name, us, unit, them, unit, ratio,
-			median(r.ours, cpu), median(r.theirs, cpu), median(r.ours, server), median(r.theirs, server), median(r.ours, allocs), r.settings)
-	}
-	_ = w.Flush() // writes to memory
-	fmt.Fprintf(&b, "\nWhat limits a row shows in the CPU: where the server's is a multiple of the client's, as for every call and small\n")
-	fmt.Fprintf(&b, "value, a faster client gains little, and only other requests do. The server takes the tasks of a session one by one.\n")
-	fmt.Fprintf(&b, "\nMemory once connected, with 16 actors: Go %.0f MB, Python %.0f MB. From start to there: Go %.1f s, Python %.1f s, most of\n",
-		float64(ours.hello.RSS)/1e6, float64(theirs.hello.RSS)/1e6, ours.Startup().Seconds(), theirs.Startup().Seconds())
-	fmt.Fprintf(&b, "it Ray starting processes.\n")
-	return b.String()
 }
