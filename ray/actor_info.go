@@ -50,6 +50,7 @@ type ActorInfo struct {
 type NodeInfo struct {
 	ID        string // 56 hex characters
 	Address   string // IP or host name
+	Port      int    // of its raylet
 	Alive     bool
 	Head      bool
 	Resources map[string]float64 // total, by Ray's names: "CPU", "memory" in bytes, ...

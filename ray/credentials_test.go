@@ -2,93 +2,18 @@ package ray_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
-
-// authority signs certificates for 127.0.0.1.
-type authority struct {
-	dir  string
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.key = newKey(t)
-	a.cert = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.write(t, "ca.pem", "CERTIFICATE", a.sign(t, a.cert, a.key))
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(t *testing.T, cert *x509.Certificate, key *ecdsa.PrivateKey) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
-func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
-	t.Helper()
-	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// files makes a certificate for servers and clients.
-func (a *authority) files(t *testing.T, name string, hosts ...string) ray.TLSFiles {
-	t.Helper()
-	key := newKey(t)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ray.TLSFiles{
-		Cert: a.write(t, name+".pem", "CERTIFICATE", a.sign(t, cert, key)),
-		Key:  a.write(t, name+"-key.pem", "PRIVATE KEY", der), CA: filepath.Join(a.dir, "ca.pem"),
-	}
-}
 
 // A head that wants both a token and TLS: every way to come without is refused by name, and everything works with both.
 func TestTokenAndTLS(t *testing.T) {
@@ -98,7 +23,7 @@ func TestTokenAndTLS(t *testing.T) {
 	t.Parallel()
 	ctx := deadline(t)
 	const token = "only-for-this-test"
-	ours := newAuthority(t).files(t, "node", "ray.test")
+	ours := raytest.NewAuthority(t).Files(t, "node", "ray.test")
 	vars := map[string]string{
 		"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USE_TLS": "1",
 		"RAY_TLS_SERVER_CERT": ours.Cert, "RAY_TLS_SERVER_KEY": ours.Key, "RAY_TLS_CA_CERT": ours.CA,
@@ -134,7 +59,7 @@ func TestTokenAndTLS(t *testing.T) {
 		"a token in the clear": {&ray.Credentials{Token: ray.StaticToken(token)}, ray.ErrNoClientServer},
 		"no token":             {&ray.Credentials{TLS: full.TLS}, ray.ErrUnauthenticated},
 		"another token":        {&ray.Credentials{TLS: full.TLS, Token: ray.StaticToken("wrong")}, ray.ErrUnauthenticated},
-		"a foreign authority":  {tlsOf(newAuthority(t).files(t, "stranger")), ray.ErrNoClientServer},
+		"a foreign authority":  {tlsOf(raytest.NewAuthority(t).Files(t, "stranger")), ray.ErrNoClientServer},
 		"another server name":  {tlsOf(named), ray.ErrNoClientServer},
 	} {
 		_, err := ray.Open(ctx, config(c.credentials))

@@ -281,6 +281,7 @@ func (g *GCS) Nodes(ctx context.Context) ([]NodeInfo, error) {
 		nodes = append(nodes, NodeInfo{
 			ID:         hex.EncodeToString(n.GetNodeId()),
 			Address:    n.GetNodeManagerAddress(),
+			Port:       int(n.GetNodeManagerPort()),
 			Alive:      n.GetState() == corepb.GcsNodeInfo_ALIVE,
 			Head:       n.GetIsHeadNode(),
 			Resources:  n.GetResourcesTotal(),

@@ -66,3 +66,11 @@ func (g *GCS) CountActors(ctx context.Context, limit int) (ActorCounts, error) {
 	}
 	return counts, nil
 }
+
+// SomeAliveActors lists actors that are ALIVE, of all namespaces and without a name too: as many as limit, which the GCS
+// chooses.
+func (g *GCS) SomeAliveActors(ctx context.Context, limit int) ([]ActorInfo, error) {
+	return g.listActors(ctx, &corepb.GetAllActorInfoRequest{
+		Limit: new(int64(limit)), Filters: &corepb.GetAllActorInfoRequest_Filters{State: corepb.ActorTableData_ALIVE.Enum()},
+	})
+}

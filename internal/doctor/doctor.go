@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 	OK      Status = "ok"
 	Warning Status = "warning" // it works, with something to look at
 	Failed  Status = "failed"
-	Skipped Status = "skipped" // an earlier step failed
+	Skipped Status = "skipped" // another step failed, so that this one could not be made
 )
 
 const (
@@ -59,6 +58,7 @@ func Examine(ctx context.Context, cfg connector.Config) []Finding {
 	e := examination{cfg: cfg}
 	e.configuration()
 	e.network(ctx)
+	e.encryption(ctx)
 	e.session(ctx)
 	return e.findings
 }
@@ -67,6 +67,7 @@ type examination struct {
 	cfg      connector.Config
 	findings []Finding
 	servers  []string // host:port of the Ray Client servers
+	open     []string // those of them that accept connections
 	failed   bool
 }
 
@@ -99,7 +100,7 @@ func (e *examination) configuration() {
 // network looks the names up and opens TCP connections. One server of several is enough.
 func (e *examination) network(ctx context.Context) {
 	if e.failed {
-		e.skip("name", "TCP")
+		e.skip("DNS", "TCP")
 		return
 	}
 	var known, unknown, open, shut []string
@@ -121,10 +122,11 @@ func (e *examination) network(ctx context.Context) {
 				return
 			}
 			_ = conn.Close()
+			e.open = append(e.open, server)
 			open = append(open, fmt.Sprintf("%s accepts connections, after %s", server, time.Since(start).Round(time.Microsecond)))
 		}()
 	}
-	e.addEach("name", known, unknown, connector.KindUnresolvable.NextStep())
+	e.addEach("DNS", known, unknown, connector.KindUnresolvable.NextStep())
 	if e.failed {
 		e.skip("TCP")
 		return
@@ -147,9 +149,10 @@ func (e *examination) addEach(step string, well, ill []string, cure string) {
 
 // session opens a session and looks at what only it can tell.
 func (e *examination) session(ctx context.Context) {
-	steps := []string{"session", "versions", "namespace", "room", "GCS", "direct calls", "clock"}
+	later := []string{"versions", "namespace", "room", "GCS", "direct calls", "clock"}
 	if e.failed {
-		e.skip(steps...)
+		e.skip("auth", "protocol", "session")
+		e.skip(later...)
 		return
 	}
 	conn, err := connector.New(e.cfg)
@@ -162,27 +165,21 @@ func (e *examination) session(ctx context.Context) {
 		err = conn.Connect(ctx)
 	}
 	if err != nil {
-		cure := ""
-		if problem, ok := errors.AsType[*connector.ConnectError](err); ok {
-			cure = problem.NextStep
-		}
-		if cure == "" {
-			cure = "see the cause, and ray_client_server*.log in the head's log directory"
-		}
-		e.add(steps[0], Failed, err.Error(), cure)
+		e.refused(err)
 		if full, ok := errors.AsType[*ray.FullError](err); ok {
 			e.skip("versions", "namespace")
 			e.noRoom(full)
 			e.skip("GCS", "direct calls", "clock")
 			return
 		}
-		e.skip(steps[1:]...)
+		e.skip(later...)
 		return
 	}
+	e.welcome()
 	client, err := conn.Client()
 	if err != nil {
-		e.add(steps[0], Failed, err.Error(), "run it again: the connection was lost at once")
-		e.skip(steps[1:]...)
+		e.add("session", Failed, err.Error(), "run it again: the connection was lost at once")
+		e.skip(later...)
 		return
 	}
 	info, about := conn.Info(), client.Session().Info()
@@ -220,67 +217,6 @@ func (e *examination) noRoom(full *ray.FullError) {
 		ray.FullSilent:  "the server keeps connections up and answers nothing: sessions, or requests that wait, have all of its threads, or it hangs",
 	}[full.Sign]
 	e.add("room", Failed, found, connector.KindFull.NextStep())
-}
-
-// direct tells the way to the GCS from the way to the actors.
-func (e *examination) direct(ctx context.Context, info connector.Info, client *ray.Client) {
-	const open = "open the GCS port (6379) and the workers' ports from here, or be content with calls through the session"
-	if client.GCS() == nil {
-		e.add("GCS", Warning, fmt.Sprintf("%s is not reached: %s", info.GCSAddress, info.NoDirect), open)
-		e.add("direct calls", Skipped, "they need the GCS", "")
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
-	defer cancel()
-	start := time.Now()
-	if err := client.GCS().CheckAlive(ctx); err != nil {
-		e.add("GCS", Failed, err.Error(), "look at gcs_server.out in the head's log directory")
-	} else {
-		e.add("GCS", OK, fmt.Sprintf("%s answers after %s, cluster %s", info.GCSAddress, time.Since(start).Round(time.Microsecond), info.ClusterID), "")
-	}
-	if !info.Direct {
-		e.add("direct calls", Warning, info.NoDirect, "calls go through the session")
-		return
-	}
-	nodes, err := client.GCS().Nodes(ctx)
-	if err != nil {
-		e.add("direct calls", Failed, err.Error(), open)
-		return
-	}
-	var away []string
-	alive := 0
-	for _, n := range nodes {
-		if !n.Alive {
-			continue
-		}
-		alive++
-		// The host's own answer, be it a refusal, shows that there is a way; a worker's port is known only by its actor.
-		if err := hostAnswers(ctx, n.Address); err != nil {
-			away = append(away, err.Error())
-		}
-	}
-	if len(away) > 0 {
-		e.add("direct calls", Warning, strings.Join(away, "; "), open)
-		return
-	}
-	e.add("direct calls", OK, fmt.Sprintf("%d of %d nodes can be reached", alive, alive), "")
-}
-
-// hostAnswers tells whether a host answers to a connection, with a refusal for instance.
-func hostAnswers(ctx context.Context, host string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, "1"))
-	if err == nil {
-		return conn.Close()
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || os.IsTimeout(err) {
-		return fmt.Errorf("node %s does not answer: %w", host, err)
-	}
-	if strings.Contains(err.Error(), "unreachable") || strings.Contains(err.Error(), "no route") {
-		return fmt.Errorf("node %s: %w", host, err)
-	}
-	return nil
 }
 
 // clock compares the clocks by a task on the cluster.
