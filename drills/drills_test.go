@@ -3,11 +3,15 @@ package drills_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -176,8 +180,35 @@ func (r *rig) killProxier() {
 	r.killAndStart("the proxier", "ray.util.client.server", "mode=proxy", r.head.GCSAddress())
 }
 
+// killGCS kills the GCS and starts it again. The raylet tells every Go actor of it, and they go on.
 func (r *rig) killGCS() {
+	before := r.gcsNotices()
 	r.killAndStart("the GCS", "gcs_server", "--gcs_server_port="+strconv.Itoa(r.ports.GCS))
+	want := before + len(organism.DefaultConfig().ActorNames())
+	eventually(r.now, time.Minute, "the Go actors know that the GCS has started again", func(context.Context) error {
+		if n := r.gcsNotices(); n < want {
+			return fmt.Errorf("%d notices in their logs, and there should be %d", n, want)
+		}
+		return nil
+	})
+}
+
+// gcsNotices counts in the logs of Go actors how often they were told that the GCS has started again.
+func (r *rig) gcsNotices() int {
+	r.now.Helper()
+	logs, err := filepath.Glob(filepath.Join(r.head.TempDir(), "session_latest", "logs", "worker-*.err"))
+	if err != nil || len(logs) == 0 {
+		r.now.Fatalf("the logs of actors: %v, %v", logs, err)
+	}
+	notices := 0
+	for _, log := range logs {
+		content, err := os.ReadFile(log)
+		if err != nil {
+			r.now.Fatal(err)
+		}
+		notices += strings.Count(string(content), "the GCS has started again")
+	}
+	return notices
 }
 
 // killAndStart kills one process of the head and starts it again. `ray start` would end the head for that, so it is

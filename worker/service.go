@@ -372,6 +372,7 @@ func (w *coreWorker) LocalGC(context.Context, *corepb.LocalGCRequest) (*corepb.L
 
 // RayletNotifyGCSRestart needs nothing done: this process keeps no connection to the GCS.
 func (w *coreWorker) RayletNotifyGCSRestart(context.Context, *corepb.RayletNotifyGCSRestartRequest) (*corepb.RayletNotifyGCSRestartReply, error) {
+	w.log.Info("the GCS has started again; this process goes on")
 	return &corepb.RayletNotifyGCSRestartReply{}, nil
 }
 
