@@ -70,7 +70,7 @@ func connected(b *testing.B, ctx context.Context, cfg connector.Config) *connect
 	return conn
 }
 
-// overhead compares Connector.Call with ray.Client.Call as it is without a connector, which sets no deadline. The two take
+// overhead compares Connector.Call with ray.Client.Call as it is without a connector. The two take
 // turns in batches, so that each pair meets the machine in one state, and what is reported is the median of the pairs'
 // differences with the quartiles, for each call.
 func overhead(b *testing.B, conn *connector.Connector, batch int, want error) {
@@ -78,7 +78,6 @@ func overhead(b *testing.B, conn *connector.Connector, batch int, want error) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	client = client.WithTimeout(0)
 	namespace, ctx := client.Session().Info().Namespace, context.Background()
 	timed := func(call func() (any, error)) float64 {
 		start := time.Now()

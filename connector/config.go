@@ -26,6 +26,7 @@ const (
 	DefaultCallTimeout    = 60 * time.Second
 	DefaultMaxSessions    = 2
 	DefaultBulkIdle       = time.Minute
+	DefaultMaxSilence     = 5 * time.Minute
 
 	DefaultClusterInterval = 10 * time.Second
 	DefaultClusterTimeout  = 10 * time.Second
@@ -63,6 +64,10 @@ type Config struct {
 	// ReconnectGrace is how long the cluster keeps a session that was cut; see ray.Config. A shorter one makes for a quicker
 	// change to another address, and loses refs to shorter cuts. Default ray.DefaultReconnectGrace, 30 s.
 	ReconnectGrace time.Duration
+	// MaxSilence is how long a session may answer nothing although its connection is up, as when its process on the head
+	// hangs, until it is given up and replaced; what was under way in it fails. It counts from the last sign of life, and is at
+	// least twice ReconnectGrace. Default 5 minutes.
+	MaxSilence time.Duration
 	// ConnectTimeout bounds the opening of a session at one address: starting its process on the head takes seconds, and it
 	// fails at random. Default 60 s.
 	ConnectTimeout time.Duration
@@ -77,8 +82,8 @@ type Config struct {
 	// ClusterInterval is the time between two readings of the cluster for Info.Cluster; a reading that takes long makes it
 	// longer, to 20 times what it took. ClusterTimeout bounds one reading. Default 10 s each.
 	ClusterInterval, ClusterTimeout time.Duration
-	// CallTimeout bounds a Call, of the connector or of the client that Client returns, whose context has no deadline. What is
-	// called on the client's Session has the caller's context alone. Default 60 s.
+	// CallTimeout ends every request and call, of both lanes and of the direct path, whose context has no deadline: when nothing
+	// came of it for so long, see ray.Config and ray.DirectOptions. Default 60 s.
 	CallTimeout time.Duration
 	// Direct says whether the client makes calls of named actors directly. Default ray.DirectAuto: where that is possible.
 	// With ray.DirectOff the GCS is used for look-ups alone.
@@ -87,6 +92,8 @@ type Config struct {
 	// port forward. It is asked for the GCS, unless Address names it, and for the actors' processes; from several goroutines,
 	// and must not block.
 	AddressMap func(address string) string
+	// Dial opens all connections of the sessions, to the GCS and to actors, through a tunnel, say; nil: TCP.
+	Dial ray.Dialer
 	// Credentials of the cluster, for all connections. Nil: plain text, no token.
 	Credentials *ray.Credentials
 	// Tracer is told of every operation of the sessions and of every direct call, besides Metrics. Default: none.
@@ -237,6 +244,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.FirstBackoff, DefaultFirstBackoff)
 	setDefault(&c.SlowestBackoff, DefaultSlowestBackoff)
 	setDefault(&c.ReconnectGrace, ray.DefaultReconnectGrace)
+	setDefault(&c.MaxSilence, DefaultMaxSilence)
 	setDefault(&c.ConnectTimeout, DefaultConnectTimeout)
 	setDefault(&c.ClusterInterval, DefaultClusterInterval)
 	setDefault(&c.ClusterTimeout, DefaultClusterTimeout)
@@ -264,7 +272,7 @@ func (c Config) withDefaults() (Config, error) {
 	for name, d := range map[string]time.Duration{
 		"HealthInterval": c.HealthInterval, "HealthTimeout": c.HealthTimeout, "FirstBackoff": c.FirstBackoff, "SlowestBackoff": c.SlowestBackoff - c.FirstBackoff + 1,
 		"ReconnectGrace": c.ReconnectGrace, "ConnectTimeout": c.ConnectTimeout, "CallTimeout": c.CallTimeout,
-		"BulkIdle":        c.BulkIdle,
+		"BulkIdle": c.BulkIdle, "MaxSilence": c.MaxSilence,
 		"ClusterInterval": c.ClusterInterval, "ClusterTimeout": c.ClusterTimeout,
 	} {
 		if d <= 0 {

@@ -39,7 +39,7 @@ func (c *Connector) dialled(address string) string {
 func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.HealthTimeout)
 	defer cancel()
-	gcs, err := ray.DialGCS(ctx, address, ray.GCSOptions{Credentials: c.cfg.Credentials})
+	gcs, err := ray.DialGCS(ctx, address, ray.GCSOptions{Credentials: c.cfg.Credentials, Dial: c.cfg.Dial})
 	if err != nil {
 		return path{address: address, reason: err}
 	}
@@ -49,7 +49,7 @@ func (c *Connector) dialPath(ctx context.Context, address, node string) path {
 	if c.cfg.Direct == ray.DirectOff {
 		return path{address, gcs, nil, errDirectOff, true}
 	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{AddressMap: c.cfg.AddressMap, Tracer: c.cfg.tracer()})
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{CallTimeout: c.cfg.CallTimeout, AddressMap: c.cfg.AddressMap, Tracer: c.cfg.tracer()})
 	return path{address, gcs, direct, err, true}
 }
 

@@ -229,7 +229,7 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 	if info.ClusterID == "" && next.proven {
 		info.ClusterID = next.gcs.ClusterID()
 	}
-	client := ray.NewClient(session, next.gcs, next.direct, next.reason).WithDirect(c.cfg.Direct).WithTimeout(c.cfg.CallTimeout)
+	client := ray.NewClient(session, next.gcs, next.direct, next.reason).WithDirect(c.cfg.Direct)
 	return client, next, info, nil
 }
 
@@ -237,8 +237,8 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 func (c *Connector) sessionConfig(address string, epoch uint64) ray.Config {
 	return ray.Config{
 		Tracer:  c.cfg.tracer(),
-		Address: address, Namespace: c.cfg.Namespace, ReconnectGrace: c.cfg.ReconnectGrace,
-		Epoch: epoch, Credentials: c.cfg.Credentials, Logger: c.log,
+		Address: address, Namespace: c.cfg.Namespace, ReconnectGrace: c.cfg.ReconnectGrace, CallTimeout: c.cfg.CallTimeout,
+		Epoch: epoch, Credentials: c.cfg.Credentials, Dial: c.cfg.Dial, Logger: c.log,
 	}
 }
 
@@ -353,6 +353,10 @@ func (c *Connector) check() (gone bool) {
 	if first.err != nil && session.Stats().Moved != moved {
 		first = outcome{nil, first.latency} // the ping has to wait behind something large, which does get through
 	}
+	if first.err != nil && c.silence() > max(c.cfg.MaxSilence, 2*c.cfg.ReconnectGrace) {
+		c.lose(errSilent)
+		return true
+	}
 	if isOther(gcs.err) {
 		if c.path.proven {
 			c.lose(gcs.err)
@@ -387,6 +391,16 @@ func (c *Connector) check() (gone bool) {
 	}
 	return false
 }
+
+// silence is for how long the session has given no sign of life.
+func (c *Connector) silence() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.info.Session.LastHealthy)
+}
+
+// errSilent is the end of a session that its server keeps, and that answers nothing.
+var errSilent = errors.New("connector: the session answered nothing for Config.MaxSilence: its process on the head hangs")
 
 var errReset = errors.New("connector: reset was asked for")
 

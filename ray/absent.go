@@ -12,12 +12,12 @@ import (
 // absentTimeout bounds the search for what is wrong with an address at which no server was found.
 const absentTimeout = 3 * time.Second
 
-// absent opens a TCP connection and closes it: gRPC tells failures of the network in words only. It returns ErrUnresolvable
+// absent opens a connection and closes it: gRPC tells failures of the network in words only. It returns ErrUnresolvable
 // or ErrNotListening with the cause, or nil when somebody accepts connections.
-func absent(ctx context.Context, address string) error {
+func absent(ctx context.Context, dial Dialer, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, absentTimeout)
 	defer cancel()
-	conn, err := dialTCP(ctx, address)
+	conn, err := dial.open(ctx, address)
 	if err == nil {
 		return conn.Close()
 	}

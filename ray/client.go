@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Client pairs a session with the direct path of the same cluster, and chooses between them for each call of a named
@@ -16,8 +15,7 @@ import (
 // whoever opened them closes them. It is safe for concurrent use.
 type Client struct {
 	*paths
-	mode    DirectMode
-	timeout time.Duration // of a Call whose context has no deadline; 0: none
+	mode DirectMode
 }
 
 // paths is what a Client shares with those that WithDirect makes of it.
@@ -117,11 +115,7 @@ func (c *Client) SetDirect(gcs *GCS, direct *Direct, noDirect error) {
 
 // WithDirect returns a client that makes calls as mode says. It shares everything else with c, the counts included: one
 // may be made for a single call.
-func (c *Client) WithDirect(mode DirectMode) *Client { return &Client{c.paths, mode, c.timeout} }
-
-// WithTimeout returns a client whose Call gives a context without a deadline this one; 0: none, as without it. It shares
-// everything else with c. What is called on the Session or the Direct of a client has the caller's context alone.
-func (c *Client) WithTimeout(timeout time.Duration) *Client { return &Client{c.paths, c.mode, timeout} }
+func (c *Client) WithDirect(mode DirectMode) *Client { return &Client{c.paths, mode} }
 
 // Doubted returns a channel that has a signal when a Call failed in a way that puts a link into doubt since the last signal
 // was taken: the GCS was not reached, the session is lost, or no answer came in time. It is a reason to look at the links, no
@@ -177,13 +171,9 @@ func (c *Client) Paths() PathStats {
 
 // Call runs a method of a named actor: directly or through the session, as the client's mode says. The choice is made
 // before anything is sent; a call that may have been sent is never repeated on the other path. See Direct.Call and
-// ActorHandle.Call for what comes back.
+// ActorHandle.Call for what comes back, and Config.CallTimeout and DirectOptions.CallTimeout for how long it takes when
+// ctx has no deadline.
 func (c *Client) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
-	if _, bounded := ctx.Deadline(); !bounded && c.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.timeout)
-		defer cancel()
-	}
 	key := actorKey{namespace, name}
 	direct, noDirect := c.Direct()
 	why := DetourOff

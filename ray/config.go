@@ -39,11 +39,18 @@ type Config struct {
 	// Within it a cut connection is resumed and every request still runs exactly once. Zero: DefaultReconnectGrace. It is
 	// no bound on how long a call may take.
 	ReconnectGrace time.Duration
+	// CallTimeout ends a request whose context has no deadline when nothing came of it for so long: no answer, and no piece
+	// of a large value in either direction; one that waits for the value of a task ends when the task takes longer. A
+	// request that is one message, such as KVPut, has this for every 5 MiB of it. The error wraps ErrCallTimeout. Zero:
+	// DefaultCallTimeout; negative: none.
+	CallTimeout time.Duration
 	// RuntimeEnv of the session's process and of all its tasks and actors that have none of their own; nil: the cluster's.
 	// What it imports (Function) has to be here. One that cannot be set up is ErrRuntimeEnvSetup.
 	RuntimeEnv *RuntimeEnv
 	// Packages are uploaded before the session begins, so that RuntimeEnv can name their URIs.
 	Packages []*Package
+	// Dial opens the connections; nil: TCP.
+	Dial Dialer
 	// Credentials of the cluster; nil: plain text, no token. A token that would cross a network in clear text is warned of.
 	Credentials *Credentials
 	// Epoch numbers the sessions of whoever opens them; it appears in Info and in StaleSessionError, and means nothing to Ray.
@@ -85,6 +92,9 @@ func (c Config) withDefaults() (Config, error) {
 	default:
 		// The wire carries whole seconds, and zero would switch recovery off.
 		c.ReconnectGrace = (c.ReconnectGrace + time.Second - 1).Truncate(time.Second)
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = DefaultCallTimeout
 	}
 	if c.RuntimeEnv != nil {
 		if _, err := c.RuntimeEnv.options(); err != nil {

@@ -219,12 +219,13 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 			size := min(chunkSize, total-sent)
 			sent += size
 			s.bytesSent.Add(int64(size))
+			next.moved.touch()
 			next.reportSent(sent, total) // first, so that nothing is told once the answer is there
 			if stream.SendMsg(&out) != nil {
 				return nil
 			}
 			if i > 0 {
-				s.moved.Add(1) // there was room for it, so that those before it got on
+				s.heard() // there was room for it, so that those before it got on
 			}
 			progress()
 		}
@@ -237,7 +238,7 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 
 // receive takes one message of the server.
 func (s *Session) receive(resp *raypb.DataResponse) {
-	s.moved.Add(1)
+	s.heard()
 	s.bytesCame.Add(int64(len(resp.GetGet().GetData())))
 	listener := s.out.listener(resp)
 	r := s.out.accept(resp)

@@ -37,6 +37,10 @@ type DirectOptions struct {
 	// StreamItems is how many items the method behind a Stream may be ahead of its caller; default DefaultStreamItems. It
 	// bounds what waits here: an item is not above the actor's inline limit, 100 KiB unless that was raised.
 	StreamItems int
+	// CallTimeout ends a call whose context has no deadline; of a Stream, it bounds the wait for each item. Arguments have
+	// this for every 5 MiB. The error wraps ErrCallTimeout. Zero: DefaultCallTimeout; negative: none, so that a call waits for
+	// as long as the GCS reports the actor as alive, also for one that hangs.
+	CallTimeout time.Duration
 	// AddressMap, when set, gives the host:port to dial for the host:port that the cluster names, where the two differ:
 	// behind NAT or a port forward. It is called from several goroutines and must not block.
 	AddressMap func(address string) string
@@ -54,6 +58,9 @@ func (o DirectOptions) withDefaults() (DirectOptions, error) {
 	}
 	if o.StreamItems == 0 {
 		o.StreamItems = DefaultStreamItems
+	}
+	if o.CallTimeout == 0 {
+		o.CallTimeout = DefaultCallTimeout
 	}
 	if o.InFlight == 0 {
 		o.InFlight = DefaultDirectInFlight
@@ -173,7 +180,7 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // ErrUnreachable, with SentNo, says that the process accepts no connection from here. That is found out once: calls after
 // it fail at once, while it is tried again from time to time behind them.
 //
-// Without a deadline Call waits for as long as the GCS reports the actor as alive, also for one that hangs.
+// A context without a deadline is given one of DirectOptions.CallTimeout.
 //
 // Arguments and the result are values of package doc "Values". A byte string is sent as it is, without a copy: leave it alone
 // after a call that ended with its context, which may still be about to send it. Results above Ray's inline limit (100 KiB unless the
@@ -207,6 +214,8 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 	if err != nil {
 		return nil, SentNo, err
 	}
+	ctx, cancel := bound(ctx, d.opts.CallTimeout, int(size))
+	defer cancel()
 	r, err := d.begin(key, size)
 	if err != nil {
 		return nil, SentNo, err

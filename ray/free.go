@@ -38,7 +38,7 @@ func (d *Direct) free(t *target, ids [][]byte) error {
 	if err != nil {
 		return err
 	}
-	conn, err := visit(d.dialled(address), d.gcs.credentials)
+	conn, err := visit(d.dialled(address), d.gcs.credentials, d.gcs.dial)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type GCSOptions struct {
 	ClusterID string
 	// Credentials of the cluster; nil: plain text, no token.
 	Credentials *Credentials
+	// Dial opens the connections, also those of a Direct to actors; nil: TCP.
+	Dial Dialer
 }
 
 // GCS is a reader of a cluster's control store: its actors, nodes and identity. It registers nothing there, but for the
@@ -43,6 +45,7 @@ type GCSOptions struct {
 type GCS struct {
 	address     string
 	credentials *Credentials
+	dial        Dialer
 	clusterID   []byte
 	version     string
 	conn        *grpc.ClientConn
@@ -57,10 +60,10 @@ type GCS struct {
 // nothing listens it fails with ErrGCSUnavailable at once, when it is another gRPC server with ErrOtherServer, when nothing answers after DefaultGCSTimeout; a ctx that ends
 // earlier gives ctx's error instead.
 func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error) {
-	g := &GCS{address: address, credentials: opts.Credentials}
+	g := &GCS{address: address, credentials: opts.Credentials, dial: opts.Dial}
 	secured, _ := opts.Credentials.DialOptions(address)
 	// As in a session, the dialler asks for the name at every connection.
-	conn, err := grpc.NewClient("passthrough:///"+address, append(append(secured, redialing(dialTCP, 4*time.Second)...),
+	conn, err := grpc.NewClient("passthrough:///"+address, append(append(secured, redialing(opts.Dial.open, 4*time.Second)...),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithUnaryInterceptor(g.intercept),

@@ -139,7 +139,7 @@ func (s *Session) getObject(ctx context.Context, in *raypb.GetRequest) ([]byte, 
 		if err != nil || !answer.GetValid() {
 			return nil, false
 		}
-		s.moved.Add(1)
+		s.heard()
 		stalled.Reset(getStall)
 		switch complete, err := object.add(answer); {
 		case err != nil:

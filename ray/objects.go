@@ -175,7 +175,7 @@ func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, sta
 
 // fetch starts the get of t's pickled value, or joins the one that is under way. Await must follow.
 func (s *Session) fetch(ctx context.Context, target string, t *tracked) (*request, error) {
-	err := ranOut(ctx)
+	err := ranOut(ctx.Err())
 	if err == nil {
 		var r *request
 		if r, err = s.refs.fetchOf(t, progressOf(ctx)); err == nil {
@@ -187,27 +187,26 @@ func (s *Session) fetch(ctx context.Context, target string, t *tracked) (*reques
 
 // await waits for a get.
 func (s *Session) await(ctx context.Context, target string, r *request) error {
-	select {
-	case <-r.done:
+	late := s.wait(ctx, r)
+	if late == nil {
 		return retarget(r.err, target)
-	case <-ctx.Done():
 	}
 	switch s.refs.stopFetching(r) {
 	case stateDone:
 		return retarget(r.err, target)
 	case stateNew:
-		return &CallError{Target: target, Sent: SentNo, Err: ranOut(ctx)}
+		return &CallError{Target: target, Sent: SentNo, Err: ranOut(late)}
 	default:
-		return &CallError{Target: target, Sent: SentMaybe, Err: ranOut(ctx)}
+		return &CallError{Target: target, Sent: SentMaybe, Err: ranOut(late)}
 	}
 }
 
-// ranOut is the error of a get whose context ended; nil if it did not.
-func ranOut(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return SystemError{Class: "GetTimeoutError", Err: ctx.Err()}.typed()
+// ranOut is the error of a get that waited for too long; nil for nil.
+func ranOut(late error) error {
+	if errors.Is(late, context.DeadlineExceeded) {
+		return SystemError{Class: "GetTimeoutError", Err: late}.typed()
 	}
-	return ctx.Err()
+	return late
 }
 
 // retarget names the operation that a shared get is part of.

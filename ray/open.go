@@ -113,7 +113,7 @@ func newSession(cfg Config) (*Session, error) {
 	// The pass-through resolver leaves names to the dialler, which asks for them at every connection: the address of a
 	// head that moved is found at once. gRPC's own resolver would ask at most every 30 s.
 	secured, _ := cfg.Credentials.DialOptions(cfg.Address)
-	conn, err := grpc.NewClient("passthrough:///"+cfg.Address, append(append(secured, redialing(dialTCP, 6*time.Second)...),
+	conn, err := grpc.NewClient("passthrough:///"+cfg.Address, append(append(secured, redialing(cfg.Dial.open, 6*time.Second)...),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		// Ray's server allows this; a connection that went silent is noticed after 15 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
@@ -168,7 +168,7 @@ func (s *Session) greet(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: no answer yet: %w", ErrNoClientServer, ctx.Err())
 	case bounded.Err() != nil:
-		if err := absent(ctx, s.cfg.Address); err != nil {
+		if err := absent(ctx, s.cfg.Dial, s.cfg.Address); err != nil {
 			return fmt.Errorf("%w: silence for %v: %w", ErrNoClientServer, pingTimeout, err)
 		}
 		return fmt.Errorf("%w: %w", ErrNoClientServer, &FullError{Sign: FullSilent})
@@ -183,7 +183,7 @@ func (s *Session) greet(ctx context.Context) error {
 		return fmt.Errorf("%w: %w; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
 			ErrNoClientServer, ErrOtherServer, err)
 	case codes.Unavailable:
-		cause := absent(ctx, s.cfg.Address)
+		cause := absent(ctx, s.cfg.Dial, s.cfg.Address)
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: no answer yet: %w", ErrNoClientServer, ctx.Err())

@@ -64,6 +64,8 @@ type request struct {
 	releases []*tracked
 	// producesActor: the answer names an actor, which may be one that this session holds already.
 	producesActor bool
+	// moved is when a part of it, or of its answer, last got on.
+	moved clock
 	// probe is what a resumed stream begins with.
 	probe bool
 	// handles are what the answer handed over to this session; they are released if nobody waits. single is the room for one.
@@ -265,6 +267,13 @@ func (o *outbox) withdraw(r *request) requestState {
 	return r.state
 }
 
+// isQueued tells whether r waits for the sender.
+func (o *outbox) isQueued(r *request) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return r.state == stateQueued
+}
+
 // unqueue is called with mu held.
 func (o *outbox) unqueue(r *request) {
 	o.queue.remove(r)
@@ -347,6 +356,7 @@ func (o *outbox) accept(resp *raypb.DataResponse) *request {
 		r.err = fmt.Errorf("%w: %T for %T", errBadAnswer, resp.GetType(), r.msg.GetType())
 	case r.object != nil && resp.GetGet().GetValid():
 		complete, err := r.object.add(resp.GetGet())
+		r.moved.touch()
 		if err == nil && !complete {
 			return nil
 		}

@@ -398,11 +398,16 @@ func (s *Session) upload(ctx context.Context, p *Package) (uri string, err error
 func (s *Session) pin(ctx context.Context, uri string) error {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "client_id", hex.EncodeToString(id)))
+	ctx, cancel := bound(ctx, s.cfg.CallTimeout, 0)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	ctx, cut := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "client_id", hex.EncodeToString(id)))
+	defer cut()
+	defer context.AfterFunc(s.ctx, cut)()
 	_, err := s.rpc.PinRuntimeEnvURI(ctx, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(pinned / time.Second)}, grpc.WaitForReady(true))
 	if err != nil {
+		if ctx.Err() != nil && s.ctx.Err() == nil {
+			err = ended(ctx)
+		}
 		return fmt.Errorf("pin %s: %w", uri, err)
 	}
 	return nil

@@ -23,6 +23,18 @@ const (
 	unacknowledged = probeAfter + probes*probeEvery
 )
 
+// Dialer opens the connections to a cluster in place of TCP, through a tunnel or a jump host, say. It is given host:port as it was
+// configured, or as the cluster names it, is called from several goroutines, and has to return when ctx ends.
+type Dialer func(ctx context.Context, address string) (net.Conn, error)
+
+// open connects to address.
+func (d Dialer) open(ctx context.Context, address string) (net.Conn, error) {
+	if d == nil {
+		return dialTCP(ctx, address)
+	}
+	return d(ctx, address)
+}
+
 // dialTCP connects to address. No proxy is asked: clusters are near.
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 	dialer := net.Dialer{
@@ -33,10 +45,10 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // visit makes a connection to a process of the cluster for a question or two. Nothing is dialled before the first.
-func visit(address string, c *Credentials) (*grpc.ClientConn, error) {
+func visit(address string, c *Credentials, d Dialer) (*grpc.ClientConn, error) {
 	secured, _ := c.DialOptions(address)
 	conn, err := grpc.NewClient("passthrough:///"+address, append(secured,
-		grpc.WithContextDialer(dialTCP), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())...)
+		grpc.WithContextDialer(d.open), grpc.WithNoProxy(), grpc.WithDisableServiceConfig())...)
 	if err != nil {
 		return nil, fmt.Errorf("ray: address %q of a process of the cluster: %w", address, err)
 	}

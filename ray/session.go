@@ -24,9 +24,10 @@ const farewell = 10 * time.Second
 // ErrSessionLost, and a new session has to be opened. Requests are carried out by the server one after the other, in the
 // order in which they were made; only gets are answered out of order.
 //
-// All methods are safe for concurrent use, and return promptly when their context ends. What had been sent by then is
-// finished behind the caller and released, so that a cancelled call harms neither the session nor the cluster; the error
-// (a CallError) says whether the request was sent.
+// All methods are safe for concurrent use, and return promptly when their context ends. A context without a deadline is
+// given one of Config.CallTimeout, for each request that a method makes. What had been sent by then is finished behind the
+// caller and released, so that a cancelled call harms neither the session nor the cluster; the error (a CallError) says
+// whether the request was sent.
 type Session struct {
 	cfg  Config
 	id   string
@@ -52,6 +53,8 @@ type Session struct {
 	turned   chan struct{} // has room for one signal that the connection was cut or resumed
 
 	reconnects, resent, requests, answers, moved, stale, bytesSent, bytesCame atomic.Int64
+	// lastMoved is when moved was last counted up.
+	lastMoved clock
 
 	mu  sync.Mutex // guards err
 	err error
@@ -182,19 +185,17 @@ func (s *Session) carryOut(ctx context.Context, r *request) error {
 		s.refs.unuse(r.uses)
 		return &CallError{Target: r.target, Sent: SentNo, Err: err}
 	}
-	select {
-	case <-r.done:
+	if err = s.wait(ctx, r); err == nil {
 		return r.err
-	case <-ctx.Done():
 	}
 	switch s.out.withdraw(r) {
 	case stateDone:
 		return r.err
 	case stateNew:
 		s.settle(r)
-		return &CallError{Target: r.target, Sent: SentNo, Err: ctx.Err()}
+		return &CallError{Target: r.target, Sent: SentNo, Err: err}
 	default:
-		return &CallError{Target: r.target, Sent: SentMaybe, Err: ctx.Err()}
+		return &CallError{Target: r.target, Sent: SentMaybe, Err: err}
 	}
 }
 

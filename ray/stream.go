@@ -73,7 +73,10 @@ func (d *Direct) Stream(ctx context.Context, namespace, name, method string, arg
 		var refusals refusals
 		for err == nil {
 			var s *stream
-			if s, err = d.openStream(ctx, key, method, encoded, size); err != nil || !s.deliver(ctx, yield) {
+			opening, cancel := bound(ctx, d.opts.CallTimeout, int(size))
+			s, err = d.openStream(opening, key, method, encoded, size)
+			cancel()
+			if err != nil || !s.deliver(ctx, yield) {
 				break
 			}
 			// The worker did not take the call, as in Direct.call.

@@ -180,6 +180,8 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 		}
 	}()
 	done := s.x.done
+	item, cancel := bound(ctx, s.d.opts.CallTimeout, 0)
+	defer func() { cancel() }()
 	for {
 		i, there, broken := s.take()
 		switch {
@@ -189,6 +191,8 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 			if !yield(v, err) || last {
 				return false
 			}
+			cancel()
+			item, cancel = bound(ctx, s.d.opts.CallTimeout, 0)
 			continue
 		case broken != nil:
 			yield(nil, &CallError{Target: s.target, Sent: SentYes, Err: errors.Join(ErrStreamBroken, broken)})
@@ -207,8 +211,8 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 		case <-done:
 			done = nil
 			s.x.heard(ctx, s.d.opts.Tracer)
-		case <-ctx.Done():
-			yield(nil, &CallError{Target: s.target, Sent: SentMaybe, Err: ended(ctx)})
+		case <-item.Done():
+			yield(nil, &CallError{Target: s.target, Sent: SentMaybe, Err: ended(item)})
 			return false
 		}
 	}

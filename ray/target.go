@@ -39,6 +39,7 @@ type target struct {
 	taskEvents bool // DirectOptions.TaskEvents
 
 	credentials *Credentials
+	dial        Dialer
 	conn        *grpc.ClientConn
 	worker      corepb.CoreWorkerServiceClient
 	taskNo      atomic.Uint64 // unique part of task ids, from a random start
@@ -108,7 +109,7 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 			if dialled.Swap(true) {
 				return nil, errConnectionLost
 			}
-			conn, err := dialTCP(ctx, address)
+			conn, err := t.dial.open(ctx, address)
 			if err != nil {
 				refusal <- err
 				return nil, err

@@ -311,6 +311,8 @@ func (s *Session) once(ctx context.Context, target string, v any) (*handle, erro
 
 // onceFor is once for a pickle under a key of the caller's.
 func (s *Session) onceFor(ctx context.Context, target, key string, data []byte) (*handle, error) {
+	waiting, cancel := bound(ctx, s.cfg.CallTimeout, 0)
+	defer cancel()
 	for {
 		s.mine.mu.Lock()
 		thing := s.mine.known[key]
@@ -339,8 +341,8 @@ func (s *Session) onceFor(ctx context.Context, target, key string, data []byte) 
 				return thing.handle, nil
 			}
 			// It failed for whoever tried, maybe only because its context ended: try again.
-		case <-ctx.Done():
-			return nil, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+		case <-waiting.Done():
+			return nil, &CallError{Target: target, Sent: SentNo, Err: ended(waiting)}
 		}
 	}
 }

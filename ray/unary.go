@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
 // mutationLane names the order in which this session makes its changes; one name does, since they go one at a time.
@@ -30,6 +33,8 @@ func ask[Q, A any](ctx context.Context, s *Session, target string, call method[Q
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	defer s.out.leave()
+	ctx, cancel := bound(ctx, s.cfg.CallTimeout, 0)
+	defer cancel()
 	return repeat(ctx, s, target, call, in)
 }
 
@@ -40,16 +45,26 @@ func change[Q, A any](ctx context.Context, s *Session, target string, call metho
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	defer s.out.leave()
+	ctx, cancel := bound(ctx, s.cfg.CallTimeout, sizeOf(in))
+	defer cancel()
 	select {
 	case s.mutating <- struct{}{}:
 	case <-s.done:
 		return nil, &CallError{Target: target, Sent: SentNo, Err: s.Err()}
 	case <-ctx.Done():
-		return nil, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+		return nil, &CallError{Target: target, Sent: SentNo, Err: ended(ctx)}
 	}
 	defer func() { <-s.mutating }()
 	s.lastMutation++
 	return repeat(ctx, s, target, call, in, "thread_id", mutationLane, "req_id", strconv.FormatInt(s.lastMutation, 10))
+}
+
+// sizeOf is the size of a request that may be large.
+func sizeOf(in any) int {
+	if put, ok := in.(*raypb.KVPutRequest); ok {
+		return len(put.GetValue())
+	}
+	return 0
 }
 
 func repeat[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q, more ...string) (answer *A, err error) {
@@ -66,7 +81,7 @@ func repeat[Q, A any](ctx context.Context, s *Session, target string, call metho
 // persist makes a unary request until it has an answer that is no failure of the connection.
 func persist[Q, A any](ctx context.Context, s *Session, target string, call method[Q, A], in *Q, more []string) (*A, error) {
 	if ctx.Err() != nil {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: ctx.Err()}
+		return nil, &CallError{Target: target, Sent: SentNo, Err: ended(ctx)}
 	}
 	live, cancel := context.WithCancel(s.outgoing(ctx, more...))
 	defer cancel()
@@ -75,11 +90,14 @@ func persist[Q, A any](ctx context.Context, s *Session, target string, call meth
 	sent := SentNo // of the attempts before
 	for {
 		answer, err := call(live, in, grpc.WaitForReady(true))
+		if deadline, ok := ctx.Deadline(); ok && status.Code(err) == codes.DeadlineExceeded && time.Until(deadline) < time.Second {
+			<-ctx.Done() // gRPC, or the server, may be a moment ahead
+		}
 		switch {
 		case err == nil:
 			return answer, nil
 		case ctx.Err() != nil:
-			return nil, &CallError{Target: target, Sent: SentMaybe, Err: ctx.Err()}
+			return nil, &CallError{Target: target, Sent: SentMaybe, Err: ended(ctx)}
 		case s.ctx.Err() != nil:
 			return nil, &CallError{Target: target, Sent: SentMaybe, Err: s.overError()}
 		}

@@ -2,6 +2,7 @@ package ray
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -56,7 +57,7 @@ func (s *Session) Wait(ctx context.Context, refs []*ObjectRef, numReturns int) (
 	defer stop()
 	results := make(chan waited, len(refs))
 	isReady := make([]bool, len(refs))
-	count := 0
+	count, late := 0, 0
 	for i, t := range used {
 		if s.refs.isArrived(t) {
 			isReady[i] = true
@@ -74,6 +75,10 @@ func (s *Session) Wait(ctx context.Context, refs []*ObjectRef, numReturns int) (
 			}
 			waiters.Go(func() {
 				err := s.await(enough, target, r)
+				if errors.Is(err, ErrCallTimeout) {
+					results <- waited{i, err}
+					return
+				}
 				if enough.Err() == nil || isDone(r) {
 					s.refs.keep(r)
 					results <- waited{i, err}
@@ -84,17 +89,21 @@ func (s *Session) Wait(ctx context.Context, refs []*ObjectRef, numReturns int) (
 	for count < numReturns && err == nil {
 		select {
 		case w := <-results:
-			isReady[w.index] = true
-			count++
-			err = s.failedWait(w)
+			if !errors.Is(w.err, ErrCallTimeout) {
+				isReady[w.index] = true
+				count++
+				err = s.failedWait(w)
+			} else if late++; len(refs)-late < numReturns {
+				err = w.err
+			}
 		case <-ctx.Done():
-			err = &CallError{Target: target, Sent: SentMaybe, Err: ranOut(ctx)}
+			err = &CallError{Target: target, Sent: SentMaybe, Err: ranOut(ctx.Err())}
 		}
 	}
 	// Whatever else has arrived by now is ready too.
 	stop()
 	for len(results) > 0 {
-		if w := <-results; s.failedWait(w) == nil {
+		if w := <-results; s.failedWait(w) == nil && !errors.Is(w.err, ErrCallTimeout) {
 			isReady[w.index] = true
 		}
 	}

@@ -1,0 +1,86 @@
+package ray
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultCallTimeout is Config.CallTimeout and DirectOptions.CallTimeout where they do not say.
+const DefaultCallTimeout = 60 * time.Second
+
+// ErrCallTimeout means: nothing came of a call for as long as CallTimeout allows, and its context has no deadline.
+// context.DeadlineExceeded is wrapped as well. The CallError around it says whether the call was sent.
+var ErrCallTimeout = errors.New("ray: nothing came of the call in time")
+
+// callTimeout is ErrCallTimeout with the time.
+type callTimeout struct{ after time.Duration }
+
+func (e *callTimeout) Error() string {
+	return fmt.Sprintf("%v: CallTimeout allows %v; see whether the link and the cluster are well, or give the context of a call that may take longer a deadline", ErrCallTimeout, e.after)
+}
+
+func (e *callTimeout) Unwrap() []error { return []error{ErrCallTimeout, context.DeadlineExceeded} }
+
+// unlimited tells whether ctx leaves it to timeout how long a call may take.
+func unlimited(ctx context.Context, timeout time.Duration) bool {
+	_, bounded := ctx.Deadline()
+	return !bounded && timeout > 0
+}
+
+// bound gives a context without a deadline that of a call which is one message of size bytes: what would travel in several
+// pieces elsewhere has the time of as many.
+func bound(ctx context.Context, timeout time.Duration, size int) (context.Context, context.CancelFunc) {
+	if !unlimited(ctx, timeout) {
+		return ctx, func() {}
+	}
+	timeout *= time.Duration(1 + size/chunkSize)
+	return context.WithTimeoutCause(ctx, timeout, &callTimeout{timeout})
+}
+
+// clock is when something last happened. The zero value is never.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) touch() { c.at.Store(time.Now().UnixNano()) }
+
+// wait returns nil once r has its answer, and else why nobody waits for it any longer: ctx ended, or it has no deadline and
+// nothing of r moved for Config.CallTimeout. While r waits for its turn, what comes for others counts: they are in its way.
+func (s *Session) wait(ctx context.Context, r *request) error {
+	if !unlimited(ctx, s.cfg.CallTimeout) {
+		select {
+		case <-r.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	began := time.Now()
+	timer := time.NewTimer(s.cfg.CallTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		last := max(began.UnixNano(), r.moved.at.Load())
+		if s.out.isQueued(r) {
+			last = max(last, s.lastMoved.at.Load())
+		}
+		left := s.cfg.CallTimeout - time.Duration(time.Now().UnixNano()-last)
+		if left <= 0 {
+			return &callTimeout{s.cfg.CallTimeout}
+		}
+		timer.Reset(left)
+	}
+}
+
+// heard notes that something moved on the connection.
+func (s *Session) heard() {
+	s.moved.Add(1)
+	s.lastMoved.touch()
+}
