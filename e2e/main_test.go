@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	organism.RegisterActors() // what the actors' classes are called; their processes are those of the real binary
-	raytest.Main(m, raytest.WithDashboard())
+	raytest.Main(m, raytest.WithDashboard(), raytest.WithLeakCheck())
 }
 
 // eventually waits for a condition that has to come true by itself.
