@@ -16,8 +16,10 @@ import (
 
 // The walks are on a real Ray, and each step waits for what it causes: few and short ones, unless the command line says
 // -rapid.checks and -rapid.steps. Both are rapid's own, and the command line is read after this.
+const realChecks = "2"
+
 func init() {
-	for name, value := range map[string]string{"rapid.checks": "2", "rapid.steps": "12", "rapid.nofailfile": "true"} {
+	for name, value := range map[string]string{"rapid.checks": realChecks, "rapid.steps": "12", "rapid.nofailfile": "true"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}

@@ -70,7 +70,7 @@ func stepForLinks(session, gcs error) string {
 func stepAfterLoss(cause error) string {
 	switch reasonOf(cause) {
 	case reasonReset:
-		return ""
+		return "nothing: a new session is opened, as it was asked for"
 	case reasonReplaced:
 		return "nothing: a session of the cluster that is there now is opened; what lived in the other one is gone"
 	}
