@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -31,7 +32,7 @@ func deadline(t *testing.T) context.Context {
 func newConnector(t *testing.T, cfg connector.Config) (*connector.Connector, *safeBuffer) {
 	t.Helper()
 	log := &safeBuffer{}
-	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.Logger = logger(log)
 	conn, err := connector.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +49,10 @@ func newConnector(t *testing.T, cfg connector.Config) (*connector.Connector, *sa
 		}
 	})
 	return conn, log
+}
+
+func logger(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type safeBuffer struct {

@@ -15,6 +15,8 @@ type Event struct {
 	Info Info `json:"info"`
 
 	level slog.Level
+	// refused is a state that was to follow From, and must not: the event is told to nobody but the log.
+	refused State
 }
 
 // Metrics takes measurements; package promray has an implementation for Prometheus. Its methods are called with no lock
@@ -50,7 +52,8 @@ func (noMetrics) Checked(string, bool, time.Duration)  {}
 func (noMetrics) Observed(Cluster)                     {}
 
 // set changes the information; c.mu is held, and released by unlock. From closing there is only one way: whatever else
-// the owner had been about to say is left unsaid, and set returns false.
+// the owner had been about to say is left unsaid, and set returns false. So it does for a state that the table does not let
+// follow, which is a defect of this package: nothing changes, and the log says so.
 func (c *Connector) set(alter func(*Info)) bool {
 	before := c.info
 	after := before
@@ -59,6 +62,10 @@ func (c *Connector) set(alter func(*Info)) bool {
 		return false
 	}
 	moved := after.State != before.State
+	if moved && !before.State.CanBecome(after.State) {
+		c.untold = append(c.untold, Event{From: before.State, To: before.State, Info: before, level: slog.LevelError, refused: after.State})
+		return false
+	}
 	if moved {
 		after.Since = time.Now()
 	}
@@ -71,13 +78,10 @@ func (c *Connector) set(alter func(*Info)) bool {
 	return true
 }
 
-// level is how much a change matters; c.mu is held. Attempts that go on failing for the same reason are told once. A
-// change that the table does not have is a defect of this package.
+// level is how much a change matters; c.mu is held. Attempts that go on failing for the same reason are told once.
 func (c *Connector) level(was, i Info) slog.Level {
 	level := slog.LevelInfo
 	switch {
-	case was.State != i.State && !was.State.CanBecome(i.State):
-		level = slog.LevelError
 	case i.State == StateConnecting && i.Attempts > 1, i.State == StateDisconnected && c.failure == c.told:
 		level = slog.LevelDebug
 	case i.State.ends():
@@ -111,6 +115,10 @@ func (c *Connector) unlock() {
 
 // tell is the one place where a change leaves the package: as a log line, a measurement, and an event.
 func (c *Connector) tell(e Event) {
+	if e.refused != "" {
+		c.log.Error("ray connection: a change of state that does not exist was refused; please report this", "state", e.From, "refused", e.refused)
+		return
+	}
 	e.Info.Cluster = c.cluster.Load().at(time.Now())
 	i := e.Info
 	attrs := []any{"state", i.State, "was", e.From, "epoch", i.Epoch, "address", i.Address, "session", i.Session.Answers, "gcs", i.GCS.Answers, "ready", i.Ready}
