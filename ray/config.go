@@ -97,7 +97,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.CallTimeout = DefaultCallTimeout
 	}
 	if c.RuntimeEnv != nil {
-		if _, err := c.RuntimeEnv.options(); err != nil {
+		_, err := c.RuntimeEnv.options()
+		if err = errors.Join(c.RuntimeEnv.forActorsOnly(), err); err != nil {
 			errs = append(errs, fmt.Errorf("%w: runtime env: %w", ErrInvalidOption, err))
 		}
 	}

@@ -108,8 +108,8 @@ const goProgram = "bash -c 'shopt -s execfail; p=./" + PackagedBinary + `; [ -e 
 	`for pause in 0.1 0.4 0.5 1 0; do exec $p "$@"; s=$?; [ $s = 126 ] || break; sleep $pause; done; exit $s' ` + PackagedBinary
 
 // GoRuntimeEnv is the runtime environment of an actor whose process is the program of a package, by the URI that
-// UploadPackage returned. Use it for actors only: in the runtime environment of a job or a task, Ray would start the
-// program for tasks, too.
+// UploadPackage returned. It is for actors only, and refused elsewhere (ErrActorsOnly): in the runtime environment of a
+// session, a job or a task, Ray would start the program for tasks, too.
 func GoRuntimeEnv(uri string) *RuntimeEnv {
 	return &RuntimeEnv{WorkingDir: uri, PyExecutable: goProgram}
 }

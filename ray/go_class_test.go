@@ -2,6 +2,7 @@ package ray_test
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,24 @@ import (
 
 	"github.com/seedcore/seedcore/ray"
 )
+
+// Whatever inherits a runtime environment would become a process of the Go program, and could not run.
+func TestAGoProgramIsForActorsOnly(t *testing.T) {
+	t.Parallel()
+	env := ray.GoRuntimeEnv("gcs://x.zip")
+	dashboard, err := ray.NewDashboard("127.0.0.1:1", nil) // where nothing is: it is not asked
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"session": second(ray.Open(deadline(t), ray.Config{Address: "127.0.0.1:1", RuntimeEnv: env})),
+		"job":     second(dashboard.SubmitJob(deadline(t), ray.JobSpec{Entrypoint: "true", RuntimeEnv: env})),
+	} {
+		if !errors.Is(err, ray.ErrActorsOnly) || !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), "ActorOptions") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
 
 // The line with which a raylet starts the program of a package, as Ray hands it to a shell.
 // machine is what this one says it is.

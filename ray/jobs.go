@@ -77,7 +77,7 @@ func (j JobSpec) request() (map[string]any, error) {
 	set("entrypoint_resources", j.Resources, len(j.Resources) > 0)
 	if j.RuntimeEnv != nil {
 		env, err := j.RuntimeEnv.options()
-		if err != nil {
+		if err = errors.Join(j.RuntimeEnv.forActorsOnly(), err); err != nil {
 			errs = append(errs, fmt.Errorf("runtime env: %w", err))
 		}
 		body["runtime_env"] = env

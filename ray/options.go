@@ -211,7 +211,7 @@ func (o TaskOptions) pickled() (pickledOptions, error) {
 	err := errors.Join(
 		putReturns(kwargs, o.Name, o.NumReturns, o.DynamicReturns, o.RetryExceptions),
 		demand{o.NumCPUs, o.NumGPUs, o.Memory, o.Resources, o.AcceleratorType, o.LabelSelector, o.SchedulingStrategy, o.RuntimeEnv}.put(kwargs),
-		option(isCount(o.MaxCalls, 0), "max calls: %d is no count", o.MaxCalls),
+		option(isCount(o.MaxCalls, 0), "max calls: %d is no count", o.MaxCalls), o.RuntimeEnv.forActorsOnly(),
 	)
 	if o.MaxRetries != nil {
 		err = errors.Join(err, option(isCount(*o.MaxRetries, -1), "max retries: %d is neither -1 nor a count", *o.MaxRetries))

@@ -89,6 +89,9 @@ func testOptionsAreChecked(t *testing.T, s *ray.Session) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
+	if err := second(s.SubmitWith(ctx, function("echo"), ray.TaskOptions{RuntimeEnv: ray.GoRuntimeEnv("gcs://x.zip")}, 1)); !errors.Is(err, ray.ErrActorsOnly) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("a task in a Go program: %v", err)
+	}
 	for field, o := range map[string]ray.PlacementGroupOptions{
 		"bundles: none": {}, "bundles[0]: empty": {Bundles: []map[string]float64{{"CPU": 0}}},
 		"strategy": {Bundles: []map[string]float64{{"CPU": 1}}, Strategy: "SCATTER"}, "bundles[0]: -1": {Bundles: []map[string]float64{{"CPU": -1}}},

@@ -19,7 +19,8 @@ type RuntimeEnv struct {
 	WorkingDir string
 	// PyModules are URIs of packages whose modules can be imported.
 	PyModules []string
-	// PyExecutable is started in place of Python, relative to the working directory.
+	// PyExecutable is started in place of Python, relative to the working directory. The program of a Go actor (GoRuntimeEnv) is
+	// for actors only, and refused elsewhere with ErrActorsOnly: Ray would start it for everything that inherits it.
 	PyExecutable string
 	// EnvVars are added to the environment of the processes.
 	EnvVars map[string]string
@@ -52,6 +53,19 @@ func checkPackageURI(field, uri string) error {
 		return fmt.Errorf("%s: %q does not end in .zip, .whl, .jar or .tar.gz", field, uri)
 	}
 	return checkText(uri)
+}
+
+// ErrActorsOnly means: the program of a Go actor was given as the runtime environment of a session, a task or a job, where
+// Ray would start it in place of Python, for tasks that it cannot run. Nothing was sent. Give it in ActorOptions. It comes with
+// ErrInvalidOption.
+var ErrActorsOnly = errors.New("ray: a Go program runs actors only: give its RuntimeEnv in ActorOptions")
+
+// forActorsOnly refuses the program of a Go actor in the environment of something else.
+func (e *RuntimeEnv) forActorsOnly() error {
+	if e != nil && e.PyExecutable == goProgram {
+		return ErrActorsOnly
+	}
+	return nil
 }
 
 // options checks e and returns it as Ray's dict.
