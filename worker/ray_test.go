@@ -214,7 +214,8 @@ func TestOnARealRay(t *testing.T) {
 		}
 		f.is("stream", "true")
 		f.raised("stream error", "RuntimeError", "Counter.stream", "after the last")
-		f.raised("stream as a value", "RayTaskError", "the method streams its results", "Direct.Stream")
+		f.raised("stream as a value", "RayTaskError", "the method streams its results", "Direct.Stream", "declare stream as a generator")
+		f.raised("stream of another", "ValueError", "generator") // what the text warns of
 		f.raised("a value as a stream", "RayTaskError", "the method does not stream its results")
 		f.is("stream with back-pressure", "true")
 		f.raised("stream cancelled", "TaskCancelledError")

@@ -28,7 +28,8 @@ var (
 )
 
 func errStreaming(method string) error {
-	return fmt.Errorf("%w: call %s with num_returns=\"streaming\" (in Go: ray.Direct.Stream)", ErrStreaming, method)
+	return fmt.Errorf("%w: in Go call it by ray.Direct.Stream; in Python declare %[2]s as a generator, with a yield, in the class that the actor is "+
+		"made of, and iterate over handle.%[2]s.remote(): num_returns=\"streaming\" is refused for methods that are none", ErrStreaming, method)
 }
 
 const (

@@ -193,6 +193,8 @@ def streams():
     found("stream", [get(item) for item in items[:-1]] == list(range(1000)))
     found("stream error", outcome(lambda: get(items[-1])))
     found("stream as a value", outcome(lambda: get(a.stream.options(num_returns=1).remote(3))))
+    declared = ray.get_actor("subject-go", namespace=json.load(open(conformance))["namespace"])  # by a driver in Go
+    found("stream of another", outcome(lambda: declared.count.options(num_returns="streaming").remote(1, "")))
     found("a value as a stream", outcome(lambda: [get(item) for item in a.one_value.remote()]))
 
     few = a.stream.options(num_returns="streaming", _generator_backpressure_num_objects=4)
