@@ -11,10 +11,11 @@ type Stat struct {
 	Resets         uint64 `json:"resets"`          // sessions that ended by Reset
 	Checks         uint64 `json:"checks"`          // of both links at once
 	FailedChecks   uint64 `json:"failed_checks"`   // those in which a link did not answer
-	// Session, Paths and DirectInFlight are of the client that Client returns now, and zero without one.
+	// Session, Paths, Direct and DirectInFlight are of the client that Client returns now, and zero without one.
 	Session        ray.SessionStats `json:"session"`
 	Paths          ray.PathStats    `json:"paths"`
 	DirectInFlight int              `json:"direct_in_flight"`
+	Direct         ray.DirectStats  `json:"direct"`
 	// InFlight is how many Call and WithBulk are under way; Bulk tells of the sessions of WithBulk.
 	InFlight int      `json:"in_flight"`
 	Bulk     BulkStat `json:"bulk"`
@@ -30,7 +31,8 @@ func (c *Connector) Stat() Stat {
 	if client != nil {
 		stat.Session, stat.Paths = client.Session().Stats(), client.Paths()
 		if direct, _ := client.Direct(); direct != nil {
-			stat.DirectInFlight = direct.InFlight()
+			stat.Direct = direct.Stats()
+			stat.DirectInFlight = stat.Direct.InFlight
 		}
 	}
 	return stat

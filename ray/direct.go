@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ const (
 	DefaultDirectInFlight = 10_000
 	// DefaultDirectBytes bounds the bytes of their arguments.
 	DefaultDirectBytes = 1 << 30
+	// DefaultDirectIdle is how long a connection to an actor's process is kept without a call.
+	DefaultDirectIdle = 5 * time.Minute
 	// DefaultDirectMessage bounds one argument list and one result in bytes; it is Ray's own limit.
 	DefaultDirectMessage = 512 << 20
 
@@ -41,6 +44,10 @@ type DirectOptions struct {
 	// this for every 5 MiB. The error wraps ErrCallTimeout. Zero: DefaultCallTimeout; negative: none, so that a call waits for
 	// as long as the GCS reports the actor as alive, also for one that hangs.
 	CallTimeout time.Duration
+	// Idle is after how long without a call the connection to an actor's process is closed, at the latest after twice that:
+	// the next call makes another. Calls that were given up and streams count until they have ended. Default
+	// DefaultDirectIdle; negative: it is kept while the actor lives, until others need its place.
+	Idle time.Duration
 	// AddressMap, when set, gives the host:port to dial for the host:port that the cluster names, where the two differ:
 	// behind NAT or a port forward. It is called from several goroutines and must not block.
 	AddressMap func(address string) string
@@ -55,6 +62,9 @@ func (o DirectOptions) withDefaults() (DirectOptions, error) {
 	if o.InFlight < 0 || o.InFlightBytes < 0 || o.MaxMessage < 0 || o.MaxMessage > DefaultDirectMessage || o.StreamItems < 0 {
 		return o, fmt.Errorf("ray: direct options: InFlight %d, InFlightBytes %d, MaxMessage %d and StreamItems %d have to be 0 or more, MaxMessage at most %d",
 			o.InFlight, o.InFlightBytes, o.MaxMessage, o.StreamItems, DefaultDirectMessage)
+	}
+	if o.Idle == 0 {
+		o.Idle = DefaultDirectIdle
 	}
 	if o.StreamItems == 0 {
 		o.StreamItems = DefaultStreamItems
@@ -124,10 +134,11 @@ type Direct struct {
 
 	exchanges exchangePool
 
-	ctx        context.Context // lifetime of the calls and of all that goes on behind them; ends in Close
-	cancel     context.CancelCauseFunc
-	calls      sync.WaitGroup
-	background sync.WaitGroup // searches and keepers
+	ctx         context.Context // lifetime of the calls and of all that goes on behind them; ends in Close
+	cancel      context.CancelCauseFunc
+	calls       sync.WaitGroup
+	open, idled atomic.Int64   // connections; those that were closed because nothing was called
+	background  sync.WaitGroup // searches and keepers
 
 	mu       sync.Mutex // guards the fields below, the routes, and the users of targets; against closed, the Adds to the groups
 	closed   bool
@@ -328,6 +339,18 @@ func (d *Direct) InFlight() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.inFlight
+}
+
+// DirectStats tells of the calls and connections of a Direct.
+type DirectStats struct {
+	InFlight    int   `json:"in_flight"`   // calls under way, calls that were given up included
+	Connections int   `json:"connections"` // to processes of actors
+	IdleClosed  int64 `json:"idle_closed"` // connections that were closed because nothing was called for DirectOptions.Idle
+}
+
+// Stats returns the counts. It makes no round trip.
+func (d *Direct) Stats() DirectStats {
+	return DirectStats{InFlight: d.InFlight(), Connections: int(d.open.Load()), IdleClosed: d.idled.Load()}
 }
 
 // pause waits, or returns why there is nothing to wait for: the caller's context or the Direct ended.

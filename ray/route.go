@@ -160,6 +160,7 @@ func (d *Direct) start(r *route, recheck bool) *search {
 		d.judgeGCS(err)
 		if t != nil {
 			r.target = t
+			d.open.Add(1)
 			d.background.Go(func() { d.keep(r, t) })
 		}
 		s.err = err
@@ -304,13 +305,37 @@ func (d *Direct) forget(r *route, t *target) {
 	}
 }
 
-// keep watches over a target for as long as its connection lives. When calls wait and nothing comes from there, or a
+// forgetIdle is forget for a target that nobody uses, and tells whether it was one.
+func (d *Direct) forgetIdle(r *route, t *target) bool {
+	d.mu.Lock()
+	idle := r.target == t && !t.forgotten && t.users == 0
+	if idle {
+		r.target = nil
+		t.forgotten = true
+	}
+	d.mu.Unlock()
+	if idle {
+		d.idled.Add(1)
+		_ = t.close()
+	}
+	return idle
+}
+
+// keep watches over a target for as long as its connection lives, and ends that when it is not used. When calls wait and nothing comes from there, or a
 // caller gave up, it asks the GCS whether the actor is still there; if not, the calls end, and the target is forgotten.
 //
 // The probes of the operating system end a connection to a host that is gone; they know nothing of a process that was
 // replaced while the way to it is silent, or of a middlebox that answers for it. Pings of gRPC would add little.
 func (d *Direct) keep(r *route, t *target) {
+	defer d.open.Add(-1)
 	defer d.owner.drop(t)
+	var unused <-chan time.Time
+	if d.opts.Idle > 0 {
+		idle := time.NewTicker(d.opts.Idle)
+		defer idle.Stop()
+		unused = idle.C
+	}
+	used := int64(-1) // answers when unused was looked at last
 	ticker := time.NewTicker(d.bounds.silence)
 	defer ticker.Stop()
 	var heard int64
@@ -324,6 +349,13 @@ func (d *Direct) keep(r *route, t *target) {
 			if d.pause(t.ctx, time.Until(asked.Add(doubtPause))) != nil {
 				return
 			}
+		case <-unused:
+			if answers := t.heard.Load(); answers != used {
+				used = answers
+			} else if d.forgetIdle(r, t) {
+				return
+			}
+			continue
 		case <-ticker.C:
 			d.mu.Lock()
 			waiting := t.users > 0

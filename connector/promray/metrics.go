@@ -99,6 +99,8 @@ var (
 	directCalls  = desc("direct_calls", "1 while actors are called directly, 0 while through the session or while neither link answers. No series without a session.")
 	calls        = desc("calls_total", "Calls of named actors by the path they took, and why those through the session did, since the session was renewed.", "path", "reason")
 	inFlight     = desc("inflight", "Requests of the main session that wait for an answer, and direct calls under way.", "path")
+	workers      = desc("direct_connections", "Connections to the processes of actors.")
+	idleWorkers  = desc("direct_idle_closed_total", "Connections to processes of actors that were closed because nothing was called, since the direct path was renewed.")
 	refs         = desc("refs", "Objects and actors that the cluster holds for the main session.")
 	staleRefs    = desc("stale_ref_total", "Uses of refs and handles of an earlier session, which were refused, since the session was renewed.")
 	resumptions  = desc("session_resumptions_total", "Cuts that the main session outlived, since it was renewed.")
@@ -124,7 +126,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	for _, d := range []*prometheus.Desc{
-		connected, state, epoch, linkAnswers, lastHealthy, directCalls, calls, inFlight, refs, staleRefs, resumptions, bytes, bulkBytes, sessions,
+		connected, state, epoch, linkAnswers, lastHealthy, directCalls, calls, inFlight, workers, idleWorkers, refs, staleRefs, resumptions, bytes, bulkBytes, sessions,
 		clusterAge, clusterFresh, nodes, resources, actors,
 	} {
 		ch <- d
@@ -187,6 +189,8 @@ func CallsDirectly(info connector.Info) bool {
 func (ch scrape) use(info connector.Info, stat connector.Stat) {
 	ch.gauge(inFlight, float64(stat.Session.Queued+stat.Session.Outstanding), "session")
 	ch.gauge(inFlight, float64(stat.DirectInFlight), "direct")
+	ch.gauge(workers, float64(stat.Direct.Connections))
+	ch.counter(idleWorkers, float64(stat.Direct.IdleClosed))
 	ch.gauge(refs, float64(stat.Session.Refs))
 	ch.counter(staleRefs, float64(stat.Session.Stale))
 	ch.counter(resumptions, float64(stat.Session.Reconnects))
