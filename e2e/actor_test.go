@@ -307,3 +307,58 @@ func TestAServerStopsInTimeWithAStuckTask(t *testing.T) {
 		t.Errorf("the answer of the stuck task: %s", answer)
 	}
 }
+
+// An organ runs tasks for those who know its name alone, from Go and from Python: its agent does the work.
+func TestAnOrganRunsTasks(t *testing.T) {
+	namespace := raytest.Namespace(t)
+	conn := connected(t, namespace)
+	org := running(t, conn, oneOrgan(), organism.Options{})
+	if _, err := org.Execute(t.Context(), organID, organism.Task{"type": "general"}); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...any) (map[string]any, error) {
+		v, err := clientOf(t, conn).Call(t.Context(), namespace, organID, "run_task", args...)
+		result, _ := v.(map[string]any)
+		return result, err
+	}
+	pid := int64(pidOf(t, conn, namespace, agentID))
+	result, err := run(map[string]any{"type": "general"})
+	if err != nil || result["agent_id"] != agentID || result["pid"] != pid || result["task_processed"] != true {
+		t.Fatalf("%v, %v", result, err)
+	}
+	out := raytest.Python(t, `
+import json, os, ray
+ray.init(os.environ["ADDRESS"], namespace=os.environ["NAMESPACE"])
+organ = ray.get_actor(os.environ["ORGAN"])
+print(json.dumps(ray.get([organ.run_task.remote({"type": "general"}), organ.run_task.remote(task={"type": "general"}, timeout=20)])))
+`, "ADDRESS=ray://"+raytest.Head(t).ClientAddress(), "NAMESPACE="+namespace, "ORGAN="+organID)
+	var results []map[string]any
+	if err := json.Unmarshal([]byte(lastLine(out)), &results); err != nil || len(results) != 2 || results[0]["agent_id"] != agentID || results[1]["pid"] != float64(pid) {
+		t.Errorf("%s, %v", out, err)
+	}
+
+	// What the agent refuses comes back through the organ, which says who it was.
+	_, err = run(map[string]any{"type": 7})
+	if task, ok := errors.AsType[*ray.TaskError](err); !ok || !strings.Contains(task.Message, agentID) || !strings.Contains(task.Message, organID) {
+		t.Errorf("a task that is none: %v", err)
+	}
+	// While its agent is not there the organ answers others, and the task that waits ends by its timeout.
+	if err := syscall.Kill(int(pid), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := run(map[string]any{"type": "general"}, 3)
+		waiting <- err
+	}()
+	if v, err := clientOf(t, conn).Call(t.Context(), namespace, organID, "get_agent_count"); err != nil || v != int64(1) {
+		t.Errorf("an organ whose agent hangs: %v, %v", v, err)
+	}
+	err = <-waiting
+	if task, ok := errors.AsType[*ray.TaskError](err); !ok || !strings.Contains(task.Message, "sent: maybe") || !strings.Contains(task.Message, agentID) {
+		t.Errorf("an agent that hangs: %v", err)
+	}
+	if err := syscall.Kill(int(pid), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}

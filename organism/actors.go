@@ -24,7 +24,7 @@ const (
 // names the method and the argument, and so is one too many by position; nothing runs then. An unknown name is ignored.
 //
 // ping is in a concurrency group of its own, "health": it is answered while another method runs, however long that takes.
-// The others run one at a time.
+// So is the run_task of an organ, "tasks", of which 100 run at a time. The others run one at a time.
 //
 //	RayAgent(agent_id, initial_role_probs=None, organ_id="")
 //	    initial_role_probs is a map of E, S and O, an organ type, or null for the default
@@ -32,7 +32,8 @@ const (
 //	    update_role_probs(role_probs), reset_metrics
 //	Organ(organ_id, organ_type, agent_ids=[])
 //	    ping, register_agent(agent_id), remove_agent(agent_id), get_agent_count, get_agent_ids, get_status,
-//	    configure(revision, agent_ids, lease), with the lease in seconds, returns the status; select_agent(task)
+//	    configure(revision, agent_ids, lease), with the lease in seconds, returns the status; select_agent(task),
+//	    run_task(task, timeout=30), with the timeout in seconds, returns what execute_task of an agent of the organ does
 //	MissTracker()                ping, incr(item_id), get_top_n(n)
 //	SharedCache()                ping, get(key), set(key, value), get_all
 //	MwStore(max_items=10000)     ping, incr(uuid, delta=1), topn(n=1)
@@ -50,6 +51,7 @@ type actorClass[A any] struct {
 	arguments []string // of the constructor
 	construct func(c call) (A, error)
 	methods   map[string]actorMethod[A]
+	groups    []worker.ConcurrencyGroup // besides that of ping
 }
 
 type actorMethod[A any] struct {
@@ -64,9 +66,13 @@ func (k actorClass[A]) register() {
 			return k.call(ctx, actor, name, args)
 		}
 	}
+	options := []worker.Option{methods, worker.ConcurrencyGroup{Name: healthGroup, MaxConcurrency: 1, Methods: []string{"ping"}}}
+	for _, group := range k.groups {
+		options = append(options, group)
+	}
 	worker.Register(k.name, func(_ context.Context, args worker.Args) (A, error) {
 		return k.create(args)
-	}, methods, worker.ConcurrencyGroup{Name: healthGroup, MaxConcurrency: 1, Methods: []string{"ping"}})
+	}, options...)
 }
 
 // healthGroup is the concurrency group of ping, which must use nothing of its actor that other methods change.
@@ -194,6 +200,7 @@ var organActor = actorClass[*Organ]{
 		}
 		return NewOrgan(OrganState{ID: id, Type: organType, AgentIDs: agentIDs})
 	},
+	groups: []worker.ConcurrencyGroup{{Name: "tasks", MaxConcurrency: 100, Methods: []string{"run_task"}}},
 	methods: map[string]actorMethod[*Organ]{
 		"ping":            asks(func(o *Organ) any { return o.Ping() }),
 		"get_agent_count": asks(func(o *Organ) any { return o.AgentCount() }),
@@ -245,8 +252,34 @@ var organActor = actorClass[*Organ]{
 			}
 			return o.SelectAgent(task)
 		}, "task"),
+		"run_task": {
+			arguments: []string{"task", "timeout"},
+			run: func(ctx context.Context, o *Organ, c call) (any, error) {
+				task, err := c.mapping(0)
+				if err != nil {
+					return nil, err
+				}
+				timeout, given, err := c.value(1)
+				if err != nil {
+					return nil, err
+				}
+				if given && timeout != nil {
+					seconds, ok := toFloat(timeout)
+					if !ok || !(seconds > 0 && seconds <= maxTaskSeconds) {
+						return nil, c.wrongType(1, "a number of seconds above 0 and at most a day's", timeout)
+					}
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(seconds*float64(time.Second)))
+					defer cancel()
+				}
+				return o.RunTask(ctx, task)
+			},
+		},
 	},
 }
+
+// maxTaskSeconds is the longest timeout of run_task.
+const maxTaskSeconds = 24 * 60 * 60
 
 var missTrackerActor = actorClass[*MissTracker]{
 	name:      MissTrackerClass,

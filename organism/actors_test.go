@@ -14,6 +14,7 @@ import (
 
 	"github.com/seedcore/seedcore/internal/wire/xlang"
 	"github.com/seedcore/seedcore/organism"
+	"github.com/seedcore/seedcore/ray"
 	"github.com/seedcore/seedcore/worker"
 )
 
@@ -88,7 +89,7 @@ func TestRegisterActorsNamesTheClasses(t *testing.T) {
 	}
 	want := map[string]string{
 		"RayAgent":    "execute_task get_energy_proxy get_heartbeat get_id get_role_probs get_summary_stats ping reset_metrics update_role_probs",
-		"Organ":       "configure get_agent_count get_agent_ids get_status ping register_agent remove_agent select_agent",
+		"Organ":       "configure get_agent_count get_agent_ids get_status ping register_agent remove_agent run_task select_agent",
 		"MissTracker": "get_top_n incr ping",
 		"SharedCache": "get get_all ping set",
 		"MwStore":     "incr ping topn",
@@ -219,6 +220,10 @@ func TestOrganActor(t *testing.T) {
 	_, err = organism.CallOrgan(t.Context(), organ, "select_agent", args(map[string]any{}))
 	if err == nil || err.Error() != "No agents available in this organ." {
 		t.Errorf("select_agent of an empty organ: %v", err)
+	}
+	_, err = organism.CallOrgan(t.Context(), organ, "run_task", args(map[string]any{}))
+	if err == nil || err.Error() != "No agents available in this organ." || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("run_task of an empty organ: %v", err)
 	}
 }
 
@@ -361,6 +366,9 @@ func TestActorsRefuseWrongArguments(t *testing.T) {
 		{method("Organ", "register_agent"), args("a", "handle"), "Organ.register_agent takes 1 and got 2"},
 		{method("Organ", "remove_agent"), args([]byte("a")), "Organ.remove_agent, agent_id: it must be text, and is a []uint8"},
 		{method("Organ", "select_agent"), args(), "Organ.select_agent, task: it is missing"},
+		{method("Organ", "run_task"), args(), "Organ.run_task, task: it is missing"},
+		{method("Organ", "run_task"), args(map[string]any{}, int64(0)), "Organ.run_task, timeout: "},
+		{method("Organ", "run_task"), args(map[string]any{}, "soon"), "Organ.run_task, timeout: "},
 		{method("MissTracker", "incr"), args(int64(1)), "MissTracker.incr, item_id: it must be text, and is a int64"},
 		{method("MissTracker", "get_top_n"), args(1.5), "MissTracker.get_top_n, n: it must be a whole number, and is a float64"},
 		{method("MissTracker", "get_top_n"), args(math.NaN()), "MissTracker.get_top_n, n: it must be a whole number"},

@@ -49,7 +49,7 @@ type runtimeKey struct{}
 // [ray.Direct.Call] for values, errors and what is known about a call that failed: errors.Is and ray.SentOf work here.
 //
 // The connections are made when they are first needed and kept for the life of the process. An actor that handles one
-// call at a time and calls itself waits for ever: give ctx a deadline.
+// call at a time and calls itself waits until the call's deadline: that of ctx, or else ray.DefaultCallTimeout.
 func (r *RuntimeContext) Call(ctx context.Context, name, method string, args ...any) (any, error) {
 	return r.CallIn(ctx, r.Namespace, name, method, args...)
 }
