@@ -165,7 +165,7 @@ func (r *rig) end() {
 	if r.stopOurs != nil {
 		r.stopOurs()
 	}
-	if r.load != nil && r.toActors.passed() == 0 {
+	if r.conn != nil && r.toActors.passed() == 0 {
 		r.t.Error("no call of an actor came by the way to the actors")
 	}
 	r.toActors.close()
