@@ -283,11 +283,15 @@ func (h *ActorHandle) Call(ctx context.Context, method string, args ...any) (any
 	}
 	defer result.release()
 	v, err := result.session.get(ctx, target, result)
+	return v, begun(target, err)
+}
+
+// begun is the error of the get of a call: where the get was not sent, the call was nevertheless.
+func begun(target string, err error) error {
 	if call, ok := errors.AsType[*CallError](err); ok && call.Sent == SentNo {
-		// The get was not sent, but the method was.
-		return nil, &CallError{Target: target, Sent: SentMaybe, Err: call.Err}
+		return &CallError{Target: target, Sent: SentMaybe, Err: call.Err}
 	}
-	return v, err
+	return err
 }
 
 // Kill ends the actor's process at once; calls under way fail. With noRestart the actor is dead for good, whatever its

@@ -55,6 +55,7 @@ func TestOneSession(t *testing.T) {
 		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,
 		"refs in values":                            testRefsInValues,
 		"functions":                                 testFunctions,
+		"typed stubs":                               testTypedStubs,
 		"get all":                                   testGetAll,
 		"get many values together":                  testGetAllTogether,
 		"wait":                                      testWait,

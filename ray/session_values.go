@@ -89,6 +89,8 @@ func (s *Session) pickle(form func(*pyvalue.Encoder) (any, error)) (data []byte,
 		switch x := v.(type) {
 		case *ObjectRef:
 			kind, h = "Object", x.hold()
+		case interface{ Untyped() *ObjectRef }: // *Ref
+			kind, h = "Object", x.Untyped().hold()
 		case *ActorHandle:
 			kind, h = "Actor", x.hold()
 		default:
