@@ -11,9 +11,6 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// session stands for a session that the program has opened.
-func session() *ray.Session { panic("open one with ray.Open") }
-
 // Errors: what the code raised, what Ray says, and whether a call may be repeated.
 func ExampleTaskError() {
 	ctx, s := context.Background(), session()
@@ -25,12 +22,13 @@ func ExampleTaskError() {
 	switch {
 	case err == nil:
 	case errors.As(err, &raised):
-		fmt.Println(raised.Class, raised.Message, raised.Traceback)
+		fmt.Printf("%s: %s\n", raised.Class, raised.Message)
 	case errors.Is(err, ray.ErrOutOfMemory), errors.Is(err, ray.ErrWorkerCrashed):
 		fmt.Println("Ray gave up on it")
 	case ray.SentOf(err) == ray.SentNo:
 		fmt.Println("it did not run: trying again is safe")
 	}
+	// Output: ValueError: order-7 is paid already
 }
 
 // Wait for the first of several results.
@@ -38,21 +36,25 @@ func ExampleSession_Wait() {
 	ctx, s := context.Background(), session()
 	var refs []*ray.ObjectRef
 	for _, city := range []string{"Oslo", "Lima"} {
-		ref, err := s.Submit(ctx, ray.Function{Module: "weather", Name: "forecast"}, city)
+		ref, err := s.Submit(ctx, ray.Function{Module: "shop", Name: "forecast"}, city)
 		if err != nil {
 			panic(err)
 		}
 		refs = append(refs, ref)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	ready, notReady, err := s.Wait(ctx, refs, 1)
+	ready, notReady, err := s.Wait(bounded, refs, 1)
 	if err != nil && !errors.Is(err, ray.ErrGetTimeout) {
 		panic(err)
 	}
-	fmt.Println(len(ready), "are there,", len(notReady), "are not")
-	values, err := s.GetAll(ctx, ready)
-	fmt.Println(values, err)
+	fmt.Println(len(ready), "is there,", len(notReady), "is not")
+	fmt.Println(s.GetAll(ctx, ready))
+	fmt.Println(s.Cancel(ctx, notReady[0], true, true))
+	// Output:
+	// 1 is there, 1 is not
+	// [snow in Oslo] <nil>
+	// <nil>
 }
 
 // Options of a task: half a CPU, no retries, two results, on this node.
@@ -61,8 +63,12 @@ func ExampleSession_SubmitWith() {
 	refs, err := s.SubmitWith(ctx, ray.Function{Module: "statistics", Name: "quantiles"}, ray.TaskOptions{
 		NumCPUs: new(0.5), MaxRetries: new(0), NumReturns: new(2),
 		SchedulingStrategy: ray.NodeAffinity{NodeID: s.Info().NodeID},
-	}, []any{1, 2, 3, 4}, ray.Kwargs{"n": 3})
-	fmt.Println(refs, err)
+	}, []any{1, 2, 3, 4, 5}, ray.Kwargs{"n": 3})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(s.GetAll(ctx, refs))
+	// Output: [2 4] <nil>
 }
 
 // A function of a few lines travels as source.
@@ -72,31 +78,33 @@ func ExampleFunction() {
 	if err != nil {
 		panic(err)
 	}
-	n, err := ray.Get[int](ctx, s, ref)
-	fmt.Println(n, err)
+	fmt.Println(ray.Get[int](ctx, s, ref))
+	// Output: 42 <nil>
 }
 
 // Python code that a Go program brings along; go:embed serves as well as a directory.
 func ExampleFilePackage() {
 	ctx := context.Background()
-	code, err := ray.FilePackage(os.DirFS("python"))
+	code, err := ray.FilePackage(os.DirFS("testdata/package"))
 	if err != nil {
 		panic(err)
 	}
 	s, err := ray.Open(ctx, ray.Config{
-		Address: "127.0.0.1:10001", Namespace: "demo", Packages: []*ray.Package{code},
+		Address: clientAddress(), Namespace: "demo", Packages: []*ray.Package{code},
 		RuntimeEnv: &ray.RuntimeEnv{PyModules: []string{code.URI()}, EnvVars: map[string]string{"MODE": "fast"}},
 	})
 	if err != nil {
 		panic(err)
 	}
 	defer func() { _ = s.Close(ctx) }()
+	fmt.Println(ray.NewFunction[string](s, ray.Function{Name: "mode", Source: "def mode():\n    import os, shipped\n    return os.environ['MODE']\n"}).Call(ctx))
+	// Output: fast <nil>
 }
 
 // A named actor that outlives the session, made once however often this runs.
 func ExampleSession_CreateActor() {
 	ctx, s := context.Background(), session()
-	class, err := s.PythonClass(ctx, "shop.stock", "Stock")
+	class, err := s.PythonClass(ctx, "shop", "Stock")
 	if err != nil {
 		panic(err)
 	}
@@ -104,40 +112,57 @@ func ExampleSession_CreateActor() {
 	if err != nil {
 		panic(err)
 	}
-	left, err := ray.As[int](stock.Call(ctx, "take", "apples", 3))
-	fmt.Println(left, err)
+	fmt.Println(ray.As[int](stock.Call(ctx, "take", 3)))
+	fmt.Println(s.Kill(ctx, stock, true)) // it would live on
+	// Output:
+	// 7 <nil>
+	// <nil>
 }
 
 // Reserve resources together, and use them.
 func ExampleSession_CreatePlacementGroup() {
 	ctx, s := context.Background(), session()
-	group, err := s.CreatePlacementGroup(ctx, ray.PlacementGroupOptions{Bundles: []map[string]float64{{"CPU": 2}, {"CPU": 2}}, Strategy: ray.StrictSpread})
+	group, err := s.CreatePlacementGroup(ctx, ray.PlacementGroupOptions{Bundles: []map[string]float64{{"CPU": 1}, {"CPU": 1}}, Strategy: ray.Pack})
 	if err != nil {
 		panic(err)
 	}
 	if err := s.WaitPlacementGroup(ctx, group); err != nil {
 		panic(err)
 	}
-	_, err = s.SubmitWith(ctx, ray.Function{Module: "train", Name: "run"}, ray.TaskOptions{SchedulingStrategy: ray.InPlacementGroup{Group: group, Bundle: new(0)}})
-	fmt.Println(err, s.RemovePlacementGroup(ctx, group))
+	area := ray.NewFunction[int](s, ray.Function{Module: "shop", Name: "area"})
+	fmt.Println(area.Options(ray.TaskOptions{SchedulingStrategy: ray.InPlacementGroup{Group: group, Bundle: new(0)}}).Call(ctx, 5, 6))
+	fmt.Println(s.RemovePlacementGroup(ctx, group))
+	// Output:
+	// 30 <nil>
+	// <nil>
 }
 
 // How far a large value is.
 func ExampleWithProgress() {
-	ctx, s := context.Background(), session()
-	ctx = ray.WithProgress(ctx, func(p ray.Progress) { fmt.Printf("%d of %d bytes\n", p.Done, p.Total) })
-	_, err := s.Put(ctx, make([]byte, 100<<20))
-	fmt.Println(err)
+	var last ray.Progress
+	ctx := ray.WithProgress(context.Background(), func(p ray.Progress) { last = p })
+	ref, err := session().Put(ctx, make([]byte, 10<<20))
+	if err != nil {
+		panic(err)
+	}
+	defer ref.Release()
+	fmt.Println(last.Done == last.Total, last.Total >= 10<<20)
+	// Output: true true
 }
 
 // A cluster that wants a token or TLS, with what its tasks print in the program's own log.
 func ExampleCredentialsFromEnv() {
+	ctx := context.Background()
 	credentials, err := ray.CredentialsFromEnv(os.Getenv)
 	if err != nil {
 		panic(err)
 	}
-	s, err := ray.Open(context.Background(), ray.Config{Address: "head.example:10001", Namespace: "demo", Credentials: credentials, ClusterLog: slog.Default()})
-	fmt.Println(s, err)
+	s, err := ray.Open(ctx, ray.Config{Address: clientAddress(), Namespace: "demo", Credentials: credentials, ClusterLog: slog.Default()})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(s.Close(ctx))
+	// Output: <nil>
 }
 
 // Run a program on the cluster and follow what it prints.
@@ -160,4 +185,48 @@ func ExampleDashboard() {
 
 	alive, err := d.Actors(ctx, ray.StateOptions{Filters: []ray.StateFilter{{Key: "state", Value: "ALIVE"}}})
 	fmt.Println(len(alive.Items), "of", alive.Matching, "actors", alive.Truncated, err)
+}
+
+// The key-value store of the cluster's control store.
+func ExampleSession_KVPut() {
+	ctx, s := context.Background(), session()
+	if _, err := s.KVPut(ctx, "demo", "greeting", []byte("hello"), true); err != nil {
+		panic(err)
+	}
+	value, found, err := s.KVGet(ctx, "demo", "greeting")
+	fmt.Printf("%s %v %v\n", value, found, err)
+	fmt.Println(s.KVDel(ctx, "demo", "greeting"))
+	// Output:
+	// hello true <nil>
+	// true <nil>
+}
+
+// What the cluster has.
+func ExampleSession_ClusterResources() {
+	ctx, s := context.Background(), session()
+	resources, err := s.ClusterResources(ctx)
+	if err != nil {
+		panic(err)
+	}
+	nodes, err := s.Nodes(ctx)
+	fmt.Println(resources["CPU"], "CPUs on", len(nodes), "node", err)
+	// Output: 8 CPUs on 1 node <nil>
+}
+
+// What Ray says of a call that did not end as it should has a type each.
+func ExampleActorDiedError() {
+	ctx, s := context.Background(), session()
+	class, err := s.Class(ctx, ray.Function{Name: "Mortal", Source: "class Mortal:\n    def die(self):\n        import os\n        os._exit(1)\n"})
+	if err != nil {
+		panic(err)
+	}
+	actor, err := s.CreateActor(ctx, class, ray.ActorOptions{})
+	if err != nil {
+		panic(err)
+	}
+	_, err = actor.Call(ctx, "die")
+	if died, ok := errors.AsType[*ray.ActorDiedError](err); ok {
+		fmt.Println(died.ActorClass, "is dead:", died.ActorID == actor.ID(), ray.SentOf(err))
+	}
+	// Output: Mortal is dead: true maybe
 }

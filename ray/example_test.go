@@ -13,7 +13,7 @@ import (
 // A session: run a Python function of the cluster on a value.
 func Example() {
 	ctx := context.Background()
-	s, err := ray.Open(ctx, ray.Config{Address: "127.0.0.1:10001", Namespace: "demo"})
+	s, err := ray.Open(ctx, ray.Config{Address: clientAddress(), Namespace: "demo"})
 	if err != nil {
 		panic(err)
 	}
@@ -24,12 +24,14 @@ func Example() {
 	}
 	defer ref.Release()
 	fmt.Println(s.Get(ctx, ref))
+	// Output: 2 <nil>
 }
 
 // Call a named actor in the process that hosts it, without a session.
 func ExampleDirect() {
+	defer create("Stock")()
 	ctx := context.Background()
-	gcs, err := ray.DialGCS(ctx, "127.0.0.1:6379", ray.GCSOptions{})
+	gcs, err := ray.DialGCS(ctx, gcsAddress(), ray.GCSOptions{})
 	if err != nil {
 		panic(err)
 	}
@@ -39,51 +41,99 @@ func ExampleDirect() {
 		panic(err)
 	}
 	defer func() { _ = direct.Close(ctx) }()
-	fmt.Println(direct.Call(ctx, "demo", "counter", "incr", 1))
+	fmt.Println(direct.Call(ctx, "demo", "Stock", "take", 1))
+	// Output: 9 <nil>
 }
 
 // The items of a generator, as it makes them: leaving the loop stops it.
 func ExampleDirect_Stream() {
-	firstWith := func(ctx context.Context, direct *ray.Direct, path, word string) (string, error) {
-		for line, err := range direct.Stream(ctx, "demo", "reader", "lines", path) {
-			if err != nil {
-				return "", err
-			}
-			if text, ok := line.(string); ok && strings.Contains(text, word) {
-				return text, nil
-			}
+	defer create("Reader")()
+	for line, err := range direct().Stream(context.Background(), "demo", "Reader", "lines", "/proc/self/status") {
+		if err != nil {
+			panic(err)
 		}
-		return "", nil
+		if text, ok := line.(string); ok && strings.HasPrefix(text, "Threads:") {
+			fmt.Println("found")
+			break
+		}
 	}
-	_ = firstWith
+	// Output: found
+}
+
+// A client makes calls of named actors directly where that is possible, and through the session elsewhere.
+func ExampleClient() {
+	defer create("Stock")()
+	ctx := context.Background()
+	client := ray.NewClient(session(), nil, direct(), nil)
+	fmt.Println(client.Call(ctx, "demo", "Stock", "take", 2))
+	fmt.Println(client.WithDirect(ray.DirectOff).Call(ctx, "demo", "Stock", "take", 3))
+	fmt.Println(client.Paths().Direct, client.Paths().Session)
+	// Output:
+	// 8 <nil>
+	// 5 <nil>
+	// 1 1
 }
 
 // Results in the types of the program: a dict or an instance of a dataclass fills a struct.
 func ExampleAs() {
-	type job struct {
+	defer create("Queue")()
+	ctx, s := context.Background(), session()
+	queue, err := s.GetActor(ctx, "Queue", "demo")
+	if err != nil {
+		panic(err)
+	}
+	job, err := ray.As[struct {
 		Name  string    `json:"name"`
 		Due   time.Time `json:"due"`
 		Sizes []int     `json:"sizes"`
-	}
-	next := func(ctx context.Context, queue *ray.ActorHandle) (job, error) {
-		return ray.As[job](queue.Call(ctx, "next_job"))
-	}
-	_ = next
+	}](queue.Call(ctx, "next_job"))
+	fmt.Println(job.Name, job.Due.Format(time.DateOnly), job.Sizes, err)
+	// Output: report 2026-12-24 [1 2] <nil>
 }
 
 // An array of numpy, there and back.
 func ExampleGet() {
-	transpose := func(ctx context.Context, s *ray.Session) ([][]float64, error) {
-		matrix, err := python.NewArray([]float64{1, 2, 3, 4, 5, 6}, 2, 3)
-		if err != nil {
-			return nil, err
-		}
-		ref, err := s.Submit(ctx, ray.Function{Module: "mypackage.matrices", Name: "transpose"}, matrix)
-		if err != nil {
-			return nil, err
-		}
-		defer ref.Release()
-		return ray.Get[[][]float64](ctx, s, ref)
+	ctx, s := context.Background(), session()
+	matrix, err := python.NewArray([]float64{1, 2, 3, 4, 5, 6}, 2, 3)
+	if err != nil {
+		panic(err)
 	}
-	_ = transpose
+	ref, err := s.Submit(ctx, ray.Function{Module: "shop", Name: "transpose"}, matrix)
+	if err != nil {
+		panic(err)
+	}
+	defer ref.Release()
+	fmt.Println(ray.Get[[][]float64](ctx, s, ref))
+	// Output: [[1 4] [2 5] [3 6]] <nil>
+}
+
+// A function with a typed result.
+func ExampleNewFunction() {
+	ctx := context.Background()
+	area := ray.NewFunction[float64](session(), ray.Function{Module: "shop", Name: "area"})
+	ref, err := area.Remote(ctx, 3, 4)
+	if err != nil {
+		panic(err)
+	}
+	defer ref.Release()
+	fmt.Println(ref.Get(ctx))
+	fmt.Println(area.Call(ctx, ref, 0.5)) // the ref stands for its value
+	// Output:
+	// 12 <nil>
+	// 6 <nil>
+}
+
+// Methods with typed results, of a handle and of a name.
+func ExampleNewMethod() {
+	defer create("Stock")()
+	ctx, s := context.Background(), session()
+	stock, err := s.GetActor(ctx, "Stock", "demo")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(ray.NewMethod[int](stock, "take").Call(ctx, 4))
+	fmt.Println(ray.NewNamedMethod[int](direct(), "demo", "Stock", "take").Call(ctx, 4))
+	// Output:
+	// 6 <nil>
+	// 2 <nil>
 }

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithHead(func(cfg *rayhead.Config) {
+	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithEnd(endExamples), raytest.WithHead(func(cfg *rayhead.Config) {
 		cfg.Env = append(cfg.Env, "PYTHONPATH="+strings.Join([]string{own, common, numpy}, string(filepath.ListSeparator)), "PYTHONDONTWRITEBYTECODE=1",
 			// The server keeps a thread for every stream that broke until the grace period is over, and tests break many.
 			"RAY_CLIENT_SERVER_MAX_THREADS=600")

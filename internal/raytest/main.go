@@ -38,6 +38,7 @@ type options struct {
 	head    func(*rayhead.Config)
 	leaks   bool
 	ignored []goleak.Option
+	ends    []func()
 }
 
 // WithDashboard starts the shared head with Ray's dashboard, which serves the state API too.
@@ -51,6 +52,11 @@ func WithHead(change func(*rayhead.Config)) Option {
 		before := o.head
 		o.head = func(cfg *rayhead.Config) { before(cfg); change(cfg) }
 	}
+}
+
+// WithEnd runs f once the tests and examples are over, before the shared head is stopped.
+func WithEnd(f func()) Option {
+	return func(o *options) { o.ends = append(o.ends, f) }
 }
 
 // WithLeakCheck fails the run if goroutines are left after it, once the shared head is stopped.
@@ -71,6 +77,9 @@ func Main(m *testing.M, opts ...Option) {
 	o.head(&shared.cfg)
 
 	code := m.Run()
+	for _, end := range o.ends {
+		end()
+	}
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, "raytest:", err)
 		code = max(code, 1)

@@ -1,0 +1,105 @@
+package ray_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seedcore/seedcore/internal/raytest"
+	"github.com/seedcore/seedcore/ray"
+)
+
+// example is what raytest.Head needs of a test, in an example.
+type example struct{ testing.TB }
+
+func (example) Helper()           {}
+func (example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// clientAddress and gcsAddress are the addresses of the cluster on which the examples run.
+func clientAddress() string { return raytest.Head(example{}).ClientAddress() }
+func gcsAddress() string    { return raytest.Head(example{}).GCSAddress() }
+
+var examples struct {
+	mu      sync.Mutex // guards what is below
+	session *ray.Session
+	gcs     *ray.GCS
+	direct  *ray.Direct
+}
+
+// session returns a session that the program opened before.
+func session() *ray.Session {
+	examples.mu.Lock()
+	defer examples.mu.Unlock()
+	if examples.session == nil {
+		var err error
+		examples.session, err = ray.Open(exampleContext(), ray.Config{
+			Address: clientAddress(), Namespace: "demo", Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+	return examples.session
+}
+
+// direct returns a direct path that the program made before.
+func direct() *ray.Direct {
+	examples.mu.Lock()
+	defer examples.mu.Unlock()
+	if examples.direct == nil {
+		var err error
+		if examples.gcs, err = ray.DialGCS(exampleContext(), gcsAddress(), ray.GCSOptions{}); err != nil {
+			panic(err)
+		}
+		if examples.direct, err = ray.NewDirect(examples.gcs, ray.DirectOptions{}); err != nil {
+			panic(err)
+		}
+	}
+	return examples.direct
+}
+
+// create makes an actor of a class of the module shop, named like it, and returns what ends it.
+func create(class string) (end func()) {
+	ctx, s := exampleContext(), session()
+	made, err := s.PythonClass(ctx, "shop", class)
+	if err != nil {
+		panic(err)
+	}
+	actor, err := s.CreateActor(ctx, made, ray.ActorOptions{Name: class})
+	if err != nil {
+		panic(err)
+	}
+	return func() {
+		if err := s.Kill(exampleContext(), actor, true); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// endExamples closes what the examples opened.
+func endExamples() {
+	ctx := exampleContext()
+	if examples.direct != nil {
+		if err := examples.direct.Close(ctx); err != nil {
+			panic(err)
+		}
+		if err := examples.gcs.Close(); err != nil {
+			panic(err)
+		}
+	}
+	if examples.session != nil {
+		if err := examples.session.Close(ctx); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func exampleContext() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
