@@ -116,7 +116,8 @@ func (c *Connector) run() {
 // or of one that it causes. All callers of one moment share one attempt, each under its own context; when ctx ends
 // first, the attempt goes on for the others. A failure is not remembered: the next call tries again.
 //
-// Once it has succeeded, the connection is kept up until Close, as Start does it.
+// Connect alone makes one attempt, at each address, and after a failure nothing goes on behind it; with Start, before or
+// after, the attempts go on. Once one has succeeded, the connection is kept up until Close, as Start does it.
 func (c *Connector) Connect(ctx context.Context) error {
 	c.mu.Lock()
 	if !c.draining && c.info.Session.Answers && !c.reset && c.client.Session().Err() == nil {

@@ -40,8 +40,9 @@ type machine struct {
 
 	sessionDown, gcsDown, full, mute, ending bool
 
-	mu       sync.Mutex // guards problems
+	mu       sync.Mutex // guards what follows
 	problems []string
+	tried    map[uint64]int // how often the hook ran, by epoch
 }
 
 func (m *machine) complain(format string, args ...any) {
@@ -193,6 +194,20 @@ func (m *machine) onSession(within time.Duration, do func(context.Context, *ray.
 	m.call(within, func(ctx context.Context) error { return do(ctx, client.Session()) })
 }
 
+// hook has to be tried again in every epoch.
+func (m *machine) hook(ctx context.Context, client *ray.Client, epoch uint64) error {
+	if got := client.Session().Info().Epoch; got != epoch {
+		m.complain("a hook of epoch %d has a session of epoch %d", epoch, got)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tried[epoch]++
+	if m.tried[epoch] < 2 {
+		return errors.New("not yet")
+	}
+	return ctx.Err()
+}
+
 // look checks what is told of one moment.
 func (m *machine) look(i connector.Info) {
 	if _, err := json.Marshal(i); err != nil {
@@ -200,6 +215,12 @@ func (m *machine) look(i connector.Info) {
 	}
 	if i.LastError != "" && i.NextStep == "" {
 		m.complain("%s: nothing is said about what to do about %q", i.State, i.LastError)
+	}
+	m.mu.Lock()
+	tried := m.tried[i.Epoch]
+	m.mu.Unlock()
+	if i.Ready && tried != 2 {
+		m.complain("ready in epoch %d, and the hook ran %d times", i.Epoch, tried)
 	}
 	hasSession := i.State == connector.StateConnected || i.State == connector.StateDegraded || i.State == connector.StateReconnecting
 	if hasSession != (i.SessionID != "") && i.State != connector.StateClosing {
@@ -241,7 +262,8 @@ func run(t *testing.T, todo []step, walked func(from, to connector.State)) (prob
 		var changes meter
 		cfg.Metrics = &changes
 		conn, log := newConnector(t, cfg)
-		m := &machine{t: t, memory: memory, conn: conn, log: log, all: conn.Subscribe(100_000), few: conn.Subscribe(3)}
+		m := &machine{t: t, memory: memory, conn: conn, log: log, all: conn.Subscribe(100_000), few: conn.Subscribe(3), tried: map[uint64]int{}}
+		conn.OnSession("second try", m.hook)
 		for _, s := range todo {
 			time.Sleep(s.after)
 			steps[s.do](m)
@@ -319,7 +341,7 @@ func (m *machine) told(changes *meter, walked func(from, to connector.State)) {
 func TestTheMachineKeepsItsPromises(t *testing.T) {
 	// The flag's default in this package is for walks on a real Ray, which are slow.
 	if checks := flag.Lookup("rapid.checks").Value.String(); checks == realChecks {
-		if err := flag.Set("rapid.checks", "150"); err != nil {
+		if err := flag.Set("rapid.checks", "100"); err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = flag.Set("rapid.checks", realChecks) }()

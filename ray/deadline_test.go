@@ -158,3 +158,20 @@ func TestALargeValueMayTakeLongerThanACall(t *testing.T) {
 		t.Errorf("%v, %v", v, err)
 	}
 }
+
+// A direct call without a deadline ends by CallTimeout, and so does the wait for an item of a stream, however long the stream.
+func TestEveryDirectCallHasADeadline(t *testing.T) {
+	x := directly(t, ray.DirectOptions{CallTimeout: time.Second})
+	x.actor(t, "Slow", 0)
+	ctx := context.Background()
+	late := func(err error) bool {
+		return errors.Is(err, ray.ErrCallTimeout) && errors.Is(err, context.DeadlineExceeded) && ray.SentOf(err) == ray.SentMaybe
+	}
+	if _, err := x.call(ctx, "Slow", "sleep", 3); !late(err) {
+		t.Errorf("a method that takes longer: %v", err)
+	}
+	if _, err := x.call(deadline(t), "Slow", "sleep", 1.5); err != nil {
+		t.Errorf("with a deadline of its own: %v", err)
+	}
+	waitFor(t, "what the caller gave up to be over", func() bool { return x.direct.InFlight() == 0 })
+}
