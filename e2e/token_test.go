@@ -83,7 +83,7 @@ func wantTokenDemanded(t *testing.T, p *program, home string) {
 	}{
 		{[]string{home}, []string{"status"}, true, "cognitive_organ_1_agent_0"},
 		{[]string{home}, []string{"check"}, true, "19/19 passed"},
-		{[]string{lost, path}, []string{"doctor"}, true, "of 1 nodes can be reached"},
+		{[]string{lost, path}, []string{"doctor"}, true, "the raylets of 1 nodes are reached"},
 		{[]string{lost}, []string{"status"}, false, "not authenticated"},
 		{[]string{lost}, []string{"doctor"}, false, "-> set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"},
 		{[]string{home, "RAY_AUTH_TOKEN=another"}, []string{"doctor"}, false, "does not accept the token"},
