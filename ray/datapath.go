@@ -175,7 +175,8 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 	for {
 		var next *request
 		if len(again) > 0 {
-			next, again = again[0], again[1:]
+			// The room of again lasts as long as the stream.
+			next, again[0], again = again[0], nil, again[1:]
 		} else {
 			due := s.refs.flush(time.Now())
 			ack, r, err := s.out.take()
@@ -229,6 +230,9 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 			}
 			progress()
 		}
+		// The sender may have nothing to do for hours, and must not keep a request meanwhile: with it go the bytes that it
+		// carries, or those of the answer.
+		out = outgoing{}
 		if next.last {
 			// The server ends the stream when it sees that nothing more will come.
 			return stream.CloseSend()

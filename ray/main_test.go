@@ -52,6 +52,7 @@ func TestOneSession(t *testing.T) {
 		"arrays":                                    testArrays,
 		"refs and handles in containers":            testRefsAndHandlesInContainers,
 		"large values travel in chunks":             testLargeValuesTravelInChunks,
+		"large values do not stay in memory":        testLargeValuesDoNotStay,
 		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,
 		"refs in values":                            testRefsInValues,
 		"functions":                                 testFunctions,
