@@ -2,8 +2,11 @@ package connector_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -60,33 +63,42 @@ func (s clientServer) start(t *testing.T) string {
 
 // Why there is no connection is told apart, with what to do about it.
 func TestEachProblemHasItsNextStep(t *testing.T) {
+	secret := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secret.EnableHTTP2 = true
+	secret.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secret.StartTLS()
+	t.Cleanup(secret.Close)
+	strange := &ray.Credentials{TLS: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}}
 	dashboard := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	t.Cleanup(dashboard.Close)
 	for name, c := range map[string]struct {
-		address string
-		kind    connector.Kind
-		cause   error
-		step    string
+		address     string
+		kind        connector.Kind
+		cause       error
+		step        string
+		credentials *ray.Credentials
 	}{
 		"one of several gets further": {
 			"127.0.0.1:" + freePort(t) + ",ray://" + raytest.Head(t).GCSAddress(),
-			connector.KindWrongServer, ray.ErrOtherServer, "GCS",
+			connector.KindWrongServer, ray.ErrOtherServer, "GCS", nil,
 		},
-		"no such name": {"no-such-head.invalid:10001", connector.KindUnresolvable, ray.ErrUnresolvable, "RAY_ADDRESS"},
-		"no head":      {"127.0.0.1:" + freePort(t), connector.KindAbsent, ray.ErrNotListening, "ray start --head"},
-		"a web server": {dashboard.Listener.Addr().String(), connector.KindNotRay, ray.ErrNotRay, "10001"},
-		"the GCS":      {raytest.Head(t).GCSAddress(), connector.KindWrongServer, ray.ErrOtherServer, "GCS"},
+		"no such name":      {"no-such-head.invalid:10001", connector.KindUnresolvable, ray.ErrUnresolvable, "RAY_ADDRESS", nil},
+		"no head":           {"127.0.0.1:" + freePort(t), connector.KindAbsent, ray.ErrNotListening, "ray start --head", nil},
+		"a web server":      {dashboard.Listener.Addr().String(), connector.KindNotRay, ray.ErrNotRay, "10001", nil},
+		"the GCS":           {raytest.Head(t).GCSAddress(), connector.KindWrongServer, ray.ErrOtherServer, "GCS", nil},
+		"another authority": {secret.Listener.Addr().String(), connector.KindTLS, ray.ErrTLS, "RAY_TLS_CA_CERT", strange},
+		"no TLS there":      {raytest.Head(t).ClientAddress(), connector.KindTLS, ray.ErrTLS, "unset RAY_USE_TLS", strange},
 		"a token is wanted": {
 			clientServer{greeting: status.Error(codes.Unauthenticated, "token")}.start(t),
-			connector.KindUnauthenticated, ray.ErrUnauthenticated, "RAY_AUTH_TOKEN",
+			connector.KindUnauthenticated, ray.ErrUnauthenticated, "RAY_AUTH_TOKEN", nil,
 		},
 		"no room": {
 			clientServer{session: status.Error(codes.ResourceExhausted, "full")}.start(t),
-			connector.KindFull, ray.ErrServerFull, "RAY_CLIENT_SERVER_MAX_THREADS",
+			connector.KindFull, ray.ErrServerFull, "RAY_CLIENT_SERVER_MAX_THREADS", nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, _ := newConnector(t, connector.Config{Address: "ray://" + c.address})
+			conn, _ := newConnector(t, connector.Config{Address: "ray://" + c.address, Credentials: c.credentials})
 			err := conn.Connect(deadline(t))
 			problem, ok := errors.AsType[*connector.ConnectError](err)
 			if !ok || problem.Kind != c.kind || !errors.Is(err, c.cause) || !strings.Contains(problem.NextStep, c.step) {

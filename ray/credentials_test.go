@@ -51,6 +51,9 @@ func TestTokenAndTLS(t *testing.T) {
 	}
 	named := ours
 	named.ServerName = "another.test"
+	stranger := raytest.NewAuthority(t).Files(t, "stranger")
+	known := stranger // to us is the cluster's authority, and to the cluster ours is not
+	known.CA = ours.CA
 	for name, c := range map[string]struct {
 		credentials *ray.Credentials
 		want        error
@@ -59,8 +62,9 @@ func TestTokenAndTLS(t *testing.T) {
 		"a token in the clear": {&ray.Credentials{Token: ray.StaticToken(token)}, ray.ErrNoClientServer},
 		"no token":             {&ray.Credentials{TLS: full.TLS}, ray.ErrUnauthenticated},
 		"another token":        {&ray.Credentials{TLS: full.TLS, Token: ray.StaticToken("wrong")}, ray.ErrUnauthenticated},
-		"a foreign authority":  {tlsOf(raytest.NewAuthority(t).Files(t, "stranger")), ray.ErrNoClientServer},
-		"another server name":  {tlsOf(named), ray.ErrNoClientServer},
+		"a foreign authority":  {tlsOf(stranger), ray.ErrTLS},
+		"another server name":  {tlsOf(named), ray.ErrTLS},
+		"a strange client":     {tlsOf(known), ray.ErrTLS},
 	} {
 		_, err := ray.Open(ctx, config(c.credentials))
 		if !errors.Is(err, c.want) || strings.Contains(fmt.Sprintf("%v %+v", err, err), token) {

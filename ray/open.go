@@ -183,6 +183,9 @@ func (s *Session) greet(ctx context.Context) error {
 		return fmt.Errorf("%w: %w; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
 			ErrNoClientServer, ErrOtherServer, err)
 	case codes.Unavailable:
+		if failedTLS(s.cfg.Credentials, err) {
+			return fmt.Errorf("%w: %w; the certificates of the two sides have to go together, and the server has to speak TLS: %w", ErrNoClientServer, ErrTLS, err)
+		}
 		cause := absent(ctx, s.cfg.Dial, s.cfg.Address)
 		switch {
 		case ctx.Err() != nil:
@@ -199,6 +202,17 @@ func (s *Session) greet(ctx context.Context) error {
 			ErrNoClientServer, cause, err)
 	}
 	return fmt.Errorf("%w: %w", ErrNoClientServer, err)
+}
+
+// failedTLS tells whether a connection was not made because of TLS. gRPC says so in words only, and a server that does not take
+// our certificate in none: with TLS 1.3 it ends the connection after a handshake that went well.
+func failedTLS(c *Credentials, err error) bool {
+	text := err.Error()
+	if c == nil || c.TLS == nil {
+		return false
+	}
+	hungUp := strings.Contains(text, "EOF") || strings.Contains(text, "connection reset") || strings.Contains(text, "remote error: tls")
+	return strings.Contains(text, "authentication handshake failed") || hungUp && strings.Contains(text, "error reading server preface")
 }
 
 // introduce makes the server start its process for the session, and learns where the session is.
