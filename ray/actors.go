@@ -212,7 +212,7 @@ func (h *ActorHandle) start(ctx context.Context, method string, args []any) (res
 	}
 	handles, err := h.h.session.schedule(ctx, task)
 	if err != nil {
-		return nil, "", asNoSuchMethod(err)
+		return nil, "", asNoSuchMethod(err, method)
 	}
 	result, err = oneResult(task.target, handles)
 	return result, task.target, err
@@ -243,7 +243,7 @@ func (h *ActorHandle) SubmitWith(ctx context.Context, method string, opts Method
 	}
 	handles, err := h.h.session.schedule(ctx, task)
 	if err != nil {
-		return nil, asNoSuchMethod(err)
+		return nil, asNoSuchMethod(err, method)
 	}
 	return h.h.session.refsOf(handles, nil)
 }

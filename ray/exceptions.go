@@ -250,11 +250,21 @@ func asExists(err error, name, namespace string) error {
 	return err
 }
 
+// asStream turns what Ray's server says after it started a generator into ErrNoStreaming: it has a generator of refs then,
+// where it expects refs. The generator may run.
+func asStream(err error) error {
+	remote, ok := errors.AsType[*TaskError](err)
+	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "ObjectRefGenerator' object has no attribute") {
+		return &CallError{Target: remote.Function, Sent: SentMaybe, Err: fmt.Errorf("%w: it is a generator; submit it with DynamicReturns", ErrNoStreaming)}
+	}
+	return err
+}
+
 // asNoSuchMethod turns what Ray says about an unknown method into ErrNoSuchMethod. The handle refuses the name, so that
 // the actor does not see the call.
-func asNoSuchMethod(err error) error {
+func asNoSuchMethod(err error, method string) error {
 	remote, ok := errors.AsType[*TaskError](err)
-	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "has no attribute") {
+	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "has no attribute '"+method+"'") {
 		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrNoSuchMethod, remote.Message)}
 	}
 	return err

@@ -140,6 +140,23 @@ func testNumReturns(t *testing.T, s *ray.Session) {
 		}
 		item.Release()
 	}
+	// Without it, Ray's server starts the generator and cannot answer.
+	feed, err := s.CreateActor(ctx, pythonClass(t, s, "Feed"), ray.ActorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Release()
+	for what, err := range map[string]error{
+		"function": second(s.Submit(ctx, function("generate"), 4)), "method": second(feed.Submit(ctx, "items", 4)),
+		"method with options": second(feed.SubmitWith(ctx, "items", ray.MethodOptions{Name: "x"}, 4)),
+	} {
+		if !errors.Is(err, ray.ErrNoStreaming) || errors.Is(err, ray.ErrNoSuchMethod) || ray.SentOf(err) != ray.SentMaybe || !strings.Contains(err.Error(), "DynamicReturns") {
+			t.Errorf("a generator, %s: %v", what, err)
+		}
+	}
+	if n, err := feed.Call(ctx, "count"); err != nil || n == int64(0) {
+		t.Errorf("generators that ran: %v, %v", n, err)
+	}
 	plain, err := s.Put(ctx, 1)
 	if err != nil {
 		t.Fatal(err)

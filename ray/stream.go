@@ -216,5 +216,6 @@ func (c *Client) Stream(ctx context.Context, namespace, name, method string, arg
 }
 
 // ErrNoStreaming means: a stream was asked for where only a session leads to the actor. Run where the workers and the GCS
-// can be reached, or have the method return a list, or submit it with DynamicReturns.
+// can be reached, or have the method return a list, or submit it with DynamicReturns. A generator that was submitted without
+// that may run nevertheless: SentMaybe.
 var ErrNoStreaming = errors.New("ray: a session does not stream; a direct path is needed")

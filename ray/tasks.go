@@ -64,7 +64,8 @@ func (f Function) check() error {
 
 // Submit starts a task that calls fn with args, and returns the ref of its result without waiting for it. Arguments are
 // as for Put, and must not exceed MaxObjectSize together; an *ObjectRef stands for its value, and Kwargs in the last place
-// are keyword arguments. A function that the cluster cannot import is a *TaskError.
+// are keyword arguments. A function that the cluster cannot import is a *TaskError. A generator is for DynamicReturns of
+// SubmitWith, or Direct.Stream: here it is started, and the error is ErrNoStreaming.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
 	handles, err := s.submitTask(ctx, fn, pickledOptions{}, args)
 	if err != nil {
@@ -247,7 +248,7 @@ func (s *Session) schedule(ctx context.Context, t *taskRequest) ([]*handle, erro
 		return nil, err
 	}
 	if t.refused {
-		return nil, refusalOf(t.target, t.refusal)
+		return nil, asStream(refusalOf(t.target, t.refusal))
 	}
 	return t.handles, nil
 }

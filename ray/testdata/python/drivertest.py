@@ -440,3 +440,17 @@ class AsyncStreams:
 
     async def state(self):
         return [self.made, self.closed]
+
+
+class Feed:
+    """A method that is a generator, and what it did."""
+
+    def __init__(self):
+        self.begun = 0
+
+    def items(self, n):
+        self.begun += 1
+        yield from [i for i in range(n)]
+
+    def count(self):
+        return self.begun
