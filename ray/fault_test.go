@@ -298,6 +298,77 @@ func TestFaultsAtBeginningAndEnd(t *testing.T) {
 	})
 }
 
+// The connection is cut while a session begins, at the last chunk of a put and while the session ends: before the message
+// arrives, and once more after it did, when its answer is lost.
+func TestCutsAtBeginningAndEnd(t *testing.T) {
+	t.Parallel()
+	value := pattern(11 << 20) // three chunks
+	for _, answers := range []bool{false, true} {
+		middleman := faultproxy.NewMiddleman(t, raytest.Head(t).ClientAddress())
+		cutter := faultproxy.New(t, middleman.Address())
+		var mu sync.Mutex
+		seen := map[string]int{} // messages of the side that is cut
+		stored := map[string]bool{}
+		large := false // what is put is the value, and not a class
+		middleman.SetHook(onData(t, func(req *raypb.DataRequest, resp *raypb.DataResponse) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if id := resp.GetPut().GetId(); large && id != nil {
+				stored[string(id)] = true
+			}
+			put := req.GetPut()
+			what := ""
+			switch {
+			case answers != (resp != nil):
+				return nil
+			case req.GetInit() != nil || resp.GetInit() != nil:
+				what = "init"
+			case large && (put != nil && put.GetChunkId() == put.GetTotalChunks()-1 || resp.GetPut() != nil):
+				what = "put"
+			case req.GetConnectionCleanup() != nil || resp.GetConnectionCleanup() != nil:
+				what = "farewell"
+			default:
+				return nil
+			}
+			if seen[what]++; seen[what] > 1 {
+				return nil
+			}
+			if cutter.Cut() == 0 {
+				t.Errorf("%s: there is no connection to cut", what)
+			}
+			return errInjected
+		}))
+		ns := raytest.Namespace(t)
+		s := open(t, ray.Config{Address: cutter.Address(), Namespace: ns, ReconnectGrace: 2 * time.Second, Logger: quiet})
+		ctx := deadline(t)
+		if err := second(counter(t, s, ray.ActorOptions{Name: "one"}).Call(ctx, "incr")); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		large = true
+		mu.Unlock()
+		ref, err := s.Put(ctx, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := s.Get(ctx, ref); err != nil || !bytes.Equal(v.([]byte), value) {
+			t.Errorf("the value changed on the way; %v", err)
+		}
+		closeSession(t, s)
+		mu.Lock()
+		if seen["init"] != 2 || seen["put"] != 2 || seen["farewell"] == 0 || len(stored) != 1 || s.Stats().Reconnects == 0 {
+			t.Errorf("answers %v: messages %v, %d objects, %+v", answers, seen, len(stored), s.Stats())
+		}
+		mu.Unlock()
+		// Whether the farewell arrived or not, the server lets go of what it held.
+		other := open(t, ray.Config{Namespace: ns, Logger: quiet})
+		waitFor(t, "the actor to end", func() bool {
+			_, err := other.GetActor(deadline(t), "one", "")
+			return errors.Is(err, ray.ErrActorNotFound)
+		})
+	}
+}
+
 // Bytes that the server cannot read end the session, and say so; the next one works.
 func TestGarbageEndsTheSession(t *testing.T) {
 	t.Parallel()
