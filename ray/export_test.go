@@ -329,3 +329,6 @@ const (
 	FirstRedialPause, LastRedialPause = firstRedialPause, lastRedialPause
 	FirstResumePause, LastResumePause = firstResumePause, lastResumePause
 )
+
+// Archive builds the zip of a package.
+func Archive(p *Package) ([]byte, error) { return p.archive() }
