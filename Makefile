@@ -61,8 +61,8 @@ bench-connector: setup ## Measure what the connector adds to a call
 	@go test -run '^$$' -bench . ./connector
 
 .PHONY: bench-actors
-bench-actors: setup ## Compare direct calls of actors with Ray's driver, Ray Client and plain gRPC, on one Ray (ARGS=-short for a check)
-	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/bench-actors ./bench/actors && bin/bench-actors $(ARGS)
+bench-actors: setup ## Compare direct calls of actors with Ray's drivers in Python and C++, Ray Client and plain gRPC, on one Ray (ARGS=-short for a check)
+	@mkdir -p bin && CGO_ENABLED=0 go build -o bin/bench-actors ./bench/actors && cpp=$$(scripts/ray_cpp.sh) && bin/bench-actors -cpp "$$cpp" $(ARGS)
 
 .PHONY: soak
 soak: setup-tests ## Look for leaks and rare faults, for up to an hour and a half; wants 16 GiB of memory. SHARE=0.05 is a twentieth, PKG=./ray and RUN=TestSoakKills choose

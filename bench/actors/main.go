@@ -1,5 +1,5 @@
-// Command actors measures calls of actors over the direct path against Ray's own driver in Python and Python's Ray Client,
-// side by side on one Ray, and against a plain gRPC call between two Go processes, which no call can beat.
+// Command actors measures calls of actors over the direct path against Ray's own drivers in Python and in C++ and Python's Ray
+// Client, side by side on one Ray, and against a plain gRPC call between two Go processes, which no call can beat.
 //
 // Every caller is a process of its own that does what it is told, one measurement at a time; the rows take turns, round
 // by round, so that the machine's mood meets all alike. Pipelined rows use the depth that was best for them in a short
@@ -20,11 +20,11 @@ import (
 
 // settings are what the command line chooses.
 type settings struct {
-	python, out, profile string
-	rounds               int
-	window               time.Duration
-	fan                  int
-	short                bool
+	python, cppDir, out, profile string
+	rounds                       int
+	window                       time.Duration
+	fan                          int
+	short                        bool
 }
 
 func main() {
@@ -35,6 +35,7 @@ func main() {
 	limit := flag.String("limit-caller", "", "address of a plain gRPC server: call that (used by the command itself)")
 	serve := flag.Bool("limit-server", false, "be the plain gRPC server (used by the command itself)")
 	flag.StringVar(&s.python, "python", ".venv/bin/python", "Python with Ray")
+	flag.StringVar(&s.cppDir, "cpp", "", "directory that scripts/ray_cpp.sh made: Ray with its C++ API, and the C++ caller; without one C++ is left out")
 	flag.StringVar(&s.out, "out", "bench/actors.md", "file for the table")
 	flag.StringVar(&s.profile, "profile", "", "directory for profiles: measure our calls of the Go actor alone")
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds, each of which measures every row once")

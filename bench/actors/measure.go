@@ -71,6 +71,13 @@ func (st *stage) rows() []*row {
 			if size <= 100<<10 && m.shape == "1:1" {
 				add(wayDriver, goKind)
 			}
+			if size <= 100<<10 && st.cpp.missing == "" {
+				add(wayCpp, cppKind)
+				add(wayCpp, pythonKind)
+				if m.shape == "1:1" {
+					add(wayCpp, goKind)
+				}
+			}
 			add(wayClient, pythonKind)
 			if m.shape == "1:1" {
 				add(wayLimit, limitKind)

@@ -15,7 +15,7 @@ import (
 var limitsText string
 
 var (
-	kindText = map[string]string{goKind: "Go", pythonKind: "Python", inlineKind: "Python, raised limits", limitKind: "-"}
+	kindText = map[string]string{goKind: "Go", cppKind: "C++", pythonKind: "Python", inlineKind: "Python, raised limits", limitKind: "-"}
 	sizeText = map[int]string{64: "64 B", 64 << 10: "64 KB", 1 << 20: "1 MB"}
 )
 
@@ -43,16 +43,21 @@ func ratio(a, b *row, value func(sample) float64) float64 {
 
 func (st *stage) render(rows []*row, load string, took time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Calls of actors: direct from Go, Ray's driver and Ray Client in Python\n\n")
+	fmt.Fprintf(&b, "# Calls of actors: direct from Go, Ray's drivers in Python and C++, and Ray Client\n\n")
 	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d rounds of %s a row in random order (two less above 64 B), in %.0f s; load average before: %s.\n",
 		st.sides[wayDriver].hello.Ray, runtime.Version(), runtime.NumCPU(), time.Now().UTC().Format(time.DateOnly), st.rounds, st.window, took.Seconds(), load)
 	fmt.Fprintf(&b, "An echo there and back; n is %d: actors, and for n:n also processes of callers. Medians of the rounds. In flight: for all\n", st.fan)
-	fmt.Fprintf(&b, "callers together, the best of %v, at most %d MiB; Go keeps so many calls under way, Python makes a batch of as many and\n", depths, inFlight>>20)
-	fmt.Fprintf(&b, "gets it at once, its fastest form, with the batch's latency. Ratios of rates are to Python callers of the Python actor.\n\n")
-	for _, way := range []string{wayDirect, wayDriver, wayClient, wayLimit} {
-		fmt.Fprintf(&b, "- *%s*: %s\n", way, st.sides[way].hello.Settings)
+	fmt.Fprintf(&b, "callers together, the best of %v, at most %d MiB; Go keeps so many calls under way, Python and C++ make a batch of as many\n", depths, inFlight>>20)
+	fmt.Fprintf(&b, "and get it at once, with the batch's latency. Ratios of rates are to Python callers of the Python actor.\n\n")
+	for _, way := range []string{wayDirect, wayDriver, wayCpp, wayClient, wayLimit} {
+		if side := st.sides[way]; side != nil {
+			fmt.Fprintf(&b, "- *%s*: %s\n", way, side.hello.Settings)
+		}
 	}
-	fmt.Fprintf(&b, "- Go actors report no task events, whoever calls; Python actors report those of all three ways. At 1 MB the driver and Ray\n")
+	if st.cpp.missing != "" {
+		fmt.Fprintf(&b, "- *%s*: not measured: %s\n", wayCpp, st.cpp.missing)
+	}
+	fmt.Fprintf(&b, "- Go actors report no task events, whoever calls; Python and C++ actors report those of all ways. At 1 MB the driver and Ray\n")
 	fmt.Fprintf(&b, "  Client use Ray's object store, and the direct path an actor whose environment raises Ray's inline limits.\n\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "| size\t| shape\t| path taken\t| actor\t| in flight\t| calls/s\t| p10 us\t| p50 us\t| p99 us\t| caller us\t| actor us\t| caller allocs\t| actor allocs\t| x driver\t| x client\t|")
@@ -108,7 +113,7 @@ func bars(rows []*row) []bar {
 	driverSync, driverPipelined := find(rows, wayDriver, pythonKind, sync), find(rows, wayDriver, pythonKind, pipelined)
 	client := find(rows, wayClient, pythonKind, sync)
 	p50 := func(s sample) float64 { return s.P50 }
-	return []bar{
+	found := []bar{
 		{what: "Go to Go, sync, to the driver's rate", measured: ratio(goSync, driverSync, sample.rate), want: 4},
 		{what: "Go to Go, pipelined, to the driver's rate", measured: ratio(goPipelined, driverPipelined, sample.rate), want: 6},
 		{what: "Go to Python, sync, to the driver's rate", measured: ratio(pySync, driverSync, sample.rate), want: 1.5},
@@ -118,4 +123,13 @@ func bars(rows []*row) []bar {
 		{what: "Go to Go, p50, to the limit's", measured: ratio(goSync, find(rows, wayLimit, limitKind, sync), p50), want: 2, atMost: true},
 		{what: "Go to Go, pipelined, to the limit's rate", measured: ratio(goPipelined, find(rows, wayLimit, limitKind, pipelined), sample.rate), want: 0.6},
 	}
+	cppSync, cppPipelined := find(rows, wayCpp, cppKind, sync), find(rows, wayCpp, cppKind, pipelined)
+	if cppSync == nil {
+		return found
+	}
+	return append(found,
+		bar{what: "Go to Go, sync, to the rate of C++ to C++", measured: ratio(goSync, cppSync, sample.rate), want: 1},
+		bar{what: "Go to Go, pipelined, to the rate of C++ to C++", measured: ratio(goPipelined, cppPipelined, sample.rate), want: 1},
+		bar{what: "Go to Python, sync, to the rate of C++ to Python", measured: ratio(pySync, find(rows, wayCpp, pythonKind, sync), sample.rate), want: 1},
+		bar{what: "Go to Python, pipelined, to the rate of C++ to Python", measured: ratio(pyPipelined, find(rows, wayCpp, pythonKind, pipelined), sample.rate), want: 1})
 }

@@ -27,6 +27,13 @@ type side struct {
 	callers []*peer.Process
 }
 
+// caller is how to start n callers of one kind.
+type caller struct {
+	way  string
+	n    int
+	args []string
+}
+
 // stage is everything that the rows need.
 type stage struct {
 	settings
@@ -34,6 +41,7 @@ type stage struct {
 	observe *ray.Direct // asks the Go actors what they saw
 	sides   map[string]*side
 	pids    map[string]int // of the actors and the limit's server
+	cpp     cpp
 }
 
 // actorNames names n actors of a kind: Go, Python, or Python with raised limits.
@@ -45,7 +53,7 @@ func actorNames(kind string, n int) []string {
 	return names
 }
 
-const goKind, pythonKind, inlineKind = "go", "python", "python-inline"
+const goKind, pythonKind, inlineKind, cppKind = "go", "python", "python-inline", "cpp"
 
 func run(ctx context.Context, s settings) (err error) {
 	begun := time.Now()
@@ -60,12 +68,16 @@ func run(ctx context.Context, s settings) (err error) {
 	setup, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	load := gauge.LoadAverage()
-	head, err := rayhead.Start(setup, rayhead.Config{Python: s.python, NumCPUs: 16, ObjectStoreMemory: 512 << 20})
+	api, err := findCpp(s.cppDir)
+	if err != nil {
+		return err
+	}
+	head, err := rayhead.Start(setup, rayhead.Config{Python: s.python, NumCPUs: 16, ObjectStoreMemory: 512 << 20, Env: api.env()})
 	if err != nil {
 		return err
 	}
 	closers = append(closers, func() error { return head.Stop(context.WithoutCancel(ctx)) })
-	st := &stage{settings: s, sides: map[string]*side{}, pids: map[string]int{}}
+	st := &stage{settings: s, cpp: api, sides: map[string]*side{}, pids: map[string]int{}}
 	if st.gcs, err = ray.DialGCS(setup, head.GCSAddress(), ray.GCSOptions{}); err != nil {
 		return err
 	}
@@ -94,15 +106,14 @@ func run(ctx context.Context, s settings) (err error) {
 			strings.Join(actorNames(pythonKind, s.fan), ","), strings.Join(actorNames(inlineKind, s.fan), ","),
 		}
 	}
-	commands := []struct {
-		way  string
-		n    int
-		args []string
-	}{
+	commands := []caller{
 		{wayDirect, s.fan, []string{self, "-caller", head.GCSAddress()}},
 		{wayLimit, 1, []string{self, "-limit-caller", server.Address}},
 		{wayDriver, s.fan, python(head.GCSAddress())},
 		{wayClient, s.fan, python("ray://" + head.ClientAddress())},
+	}
+	if api.missing == "" {
+		commands = append(commands, caller{wayCpp, s.fan, api.command(head.GCSAddress(), actorNames(cppKind, s.fan))})
 	}
 	if s.profile != "" {
 		commands = commands[:1]
@@ -115,8 +126,8 @@ func run(ctx context.Context, s settings) (err error) {
 		}
 		st.sides[c.way] = started
 	}
-	for _, kind := range []string{goKind, pythonKind, inlineKind} {
-		if kind != goKind && s.profile != "" {
+	for _, kind := range []string{goKind, pythonKind, inlineKind, cppKind} {
+		if kind != goKind && s.profile != "" || kind == cppKind && api.missing != "" {
 			continue
 		}
 		for _, name := range actorNames(kind, s.fan) {
