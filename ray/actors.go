@@ -51,17 +51,23 @@ func (s *Session) class(ctx context.Context, target, name string, code any) (*Ac
 	return &ActorClass{name: name, object: h, code: data}, nil
 }
 
+// with returns the groups of the class and more.
+func (c *ActorClass) with(more map[string]int) map[string]int {
+	groups := maps.Clone(c.groups)
+	if groups == nil {
+		return maps.Clone(more)
+	}
+	maps.Copy(groups, more)
+	return groups
+}
+
 // withGroups returns the object of a class whose methods run in concurrency groups, and the options that belong to it. Ray
 // takes the groups once for each object, so that other groups need another one.
 func (s *Session) withGroups(ctx context.Context, target string, class *ActorClass, more map[string]int) (*handle, []byte, error) {
-	if len(class.groups)+len(more) == 0 {
+	groups := class.with(more)
+	if len(groups) == 0 {
 		return class.object, nil, nil
 	}
-	groups := maps.Clone(class.groups)
-	if groups == nil {
-		groups = map[string]int{}
-	}
-	maps.Copy(groups, more)
 	named := make(map[string]any, len(groups))
 	var key strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
@@ -81,6 +87,9 @@ func (s *Session) withGroups(ctx context.Context, target string, class *ActorCla
 type ActorHandle struct {
 	h      *handle
 	target string // how errors name the actor
+	// groups are the actor's concurrency groups; knowsGroups tells that there are no others.
+	groups      map[string]int
+	knowsGroups bool
 	// called is how errors name the method that was called last: mostly it is called again.
 	called atomic.Pointer[string]
 }
@@ -155,7 +164,11 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	if err != nil {
 		return nil, asExists(err, opts.Name, namespace)
 	}
-	return oneActor(target, handles, newActorHandle, opts.Name, namespace)
+	actor, err := oneActor(target, handles, newActorHandle, opts.Name, namespace)
+	if err == nil && !opts.GetIfExists {
+		actor.groups, actor.knowsGroups = class.with(opts.ConcurrencyGroups), true
+	}
+	return actor, err
 }
 
 // GetActor returns the actor of that name; namespace "" is the session's. ErrActorNotFound if there is none, or it died
@@ -234,8 +247,11 @@ func (h *ActorHandle) targetOf(method string) string {
 // SubmitWith is Submit with options, which may ask for any number of results.
 func (h *ActorHandle) SubmitWith(ctx context.Context, method string, opts MethodOptions, args ...any) ([]*ObjectRef, error) {
 	options, err := opts.pickled()
+	if err == nil && h != nil && h.knowsGroups && opts.ConcurrencyGroup != "" && h.groups[opts.ConcurrencyGroup] == 0 {
+		err = fmt.Errorf("%w: concurrency group: the actor has none of the name %q", ErrInvalidOption, opts.ConcurrencyGroup)
+	}
 	if err != nil {
-		return nil, &CallError{Target: method, Sent: SentNo, Err: err}
+		return nil, &CallError{Target: h.targetOf(method), Sent: SentNo, Err: err}
 	}
 	task, err := h.prepare(ctx, method, options, args)
 	if err != nil {

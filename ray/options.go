@@ -11,7 +11,8 @@ import (
 )
 
 // TaskOptions say how a task is run. The zero value is Ray's defaults: one CPU, three retries after a crash, one result.
-// Wrong values are ErrInvalidOption before anything is sent.
+// Wrong values are ErrInvalidOption before anything is sent; what only Ray knows to be wrong, such as a label that it does
+// not allow, is a *TaskError.
 type TaskOptions struct {
 	// Name of the task in Ray's dashboard and state API; empty: the function's.
 	Name string
@@ -32,7 +33,9 @@ type TaskOptions struct {
 	// RetryExceptions makes Ray also retry when the function raises one of these classes, of which "Exception" is the base
 	// of most. Without a module a name is one of Python's own.
 	RetryExceptions []Function
-	// MaxCalls is after how many tasks of this function its worker process is replaced; 0: never.
+	// MaxCalls is after how many tasks of this function its worker process is replaced; 0: never. Functions count as
+	// different ones for each number. What Python declares with num_gpus has 1 there, so that the memory of the GPU is given
+	// back; here it has to be said.
 	MaxCalls int
 	// NumReturns is the number of results that the function returns as a tuple or list, 0 for none; nil: one result.
 	NumReturns *int
@@ -52,7 +55,9 @@ type MethodOptions struct {
 	// NumReturns and DynamicReturns are as in TaskOptions.
 	NumReturns     *int
 	DynamicReturns bool
-	// ConcurrencyGroup in which the method runs; empty: that of its declaration.
+	// ConcurrencyGroup in which the method runs; empty: that of its declaration. One that the actor does not have ends the
+	// actor's process. CreateActor knows the groups of what it made, so that its handles refuse others; Ray does not tell
+	// those of an actor that GetActor or GetIfExists found.
 	ConcurrencyGroup string
 	// MaxTaskRetries is how often Ray calls again when the actor restarted, in place of the actor's own; nil: the actor's.
 	MaxTaskRetries *int
@@ -61,7 +66,8 @@ type MethodOptions struct {
 }
 
 // ActorOptions say how an actor is made. The zero value makes an actor without a name that needs no CPU, is not
-// restarted, and ends with its last handle or with the session. Wrong values are ErrInvalidOption before anything is sent.
+// restarted, and ends with its last handle or with the session. Wrong values are ErrInvalidOption before anything is sent,
+// or a *TaskError as with TaskOptions.
 type ActorOptions struct {
 	// Name makes the actor known in its namespace; empty: no name.
 	Name string
@@ -118,17 +124,20 @@ func option(ok bool, format string, args ...any) error {
 
 func isAmount(x float64) bool { return x >= 0 && !math.IsInf(x, 0) }
 
+// isDemand is isAmount for what a task or an actor asks for: Ray counts in ten thousandths, and refuses what would be none.
+func isDemand(x float64) bool { return isAmount(x) && (x == 0 || x >= 1e-4) }
+
 func isCount(n, least int) bool { return n >= least && n <= math.MaxInt32 }
 
 // put checks d and adds it to Ray's keyword arguments.
 func (d demand) put(kwargs map[string]any) error {
 	var errs []error
 	if d.numCPUs != nil {
-		errs = append(errs, option(isAmount(*d.numCPUs), "num cpus: %v is no amount", *d.numCPUs))
+		errs = append(errs, option(isDemand(*d.numCPUs), "num cpus: %v is no amount, of which the least is 0.0001", *d.numCPUs))
 		kwargs["num_cpus"] = *d.numCPUs
 	}
 	errs = append(errs,
-		option(isAmount(d.numGPUs) && (d.numGPUs <= 1 || d.numGPUs == math.Trunc(d.numGPUs)), "num gpus: %v is neither a fraction of one nor whole", d.numGPUs),
+		option(isDemand(d.numGPUs) && (d.numGPUs <= 1 || d.numGPUs == math.Trunc(d.numGPUs)), "num gpus: %v is neither a fraction of one nor whole", d.numGPUs),
 		option(d.memory >= 0, "memory: %d is negative", d.memory))
 	if d.numGPUs > 0 {
 		kwargs["num_gpus"] = d.numGPUs
@@ -141,8 +150,8 @@ func (d demand) put(kwargs map[string]any) error {
 		switch {
 		case name == "" || name == "CPU" || name == "GPU" || name == "memory" || name == "object_store_memory":
 			errs = append(errs, fmt.Errorf("resources: %q is no custom resource", name))
-		case !isAmount(amount) || amount > 1 && amount != math.Trunc(amount):
-			errs = append(errs, fmt.Errorf("resources: %v of %s is neither a fraction of one nor whole", amount, name))
+		case !isDemand(amount):
+			errs = append(errs, fmt.Errorf("resources: %v of %s is no amount, of which the least is 0.0001", amount, name))
 		}
 	}
 	if len(d.resources) > 0 {
@@ -216,9 +225,6 @@ func (o TaskOptions) pickled() (pickledOptions, error) {
 	if o.MaxRetries != nil {
 		err = errors.Join(err, option(isCount(*o.MaxRetries, -1), "max retries: %d is neither -1 nor a count", *o.MaxRetries))
 		kwargs["max_retries"] = *o.MaxRetries
-	}
-	if o.MaxCalls > 0 {
-		kwargs["max_calls"] = o.MaxCalls
 	}
 	return pickleOptions("task", kwargs, err)
 }

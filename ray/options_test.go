@@ -41,8 +41,23 @@ func testTaskOptions(t *testing.T, s *ray.Session) {
 	if err := second(s.Submit(deadline(t), function("keywords"), 1, ray.Kwargs{"not a name": 3})); !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo {
 		t.Error(err)
 	}
+	// A process of its own for each call, beside other options, and of the same function without the limit.
+	pids := map[any]bool{}
+	for range 3 {
+		pid, err := call(t, s, function("process"), ray.TaskOptions{MaxCalls: 1, NumCPUs: new(0.5)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids[pid] = true
+	}
+	if len(pids) != 3 {
+		t.Errorf("one call a process: %v", pids)
+	}
+	if pid, err := call(t, s, function("process"), ray.TaskOptions{}); err != nil || pids[pid] {
+		t.Errorf("%v, %v", pid, err)
+	}
 	// What no node has waits; cancelling is the way out.
-	refs, err := s.SubmitWith(deadline(t), function("echo"), ray.TaskOptions{Resources: map[string]float64{"unicorn": 1}}, 1)
+	refs, err := s.SubmitWith(deadline(t), function("echo"), ray.TaskOptions{Resources: map[string]float64{"unicorn": 1.5}}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +80,8 @@ func testOptionsAreChecked(t *testing.T, s *ray.Session) {
 		"num gpus":            {NumGPUs: 1.5},
 		"memory":              {Memory: -1},
 		"resources":           {Resources: map[string]float64{"CPU": 1}},
-		"resources: 1.5":      {Resources: map[string]float64{"x": 1.5}},
+		"num cpus: 1e-05":     {NumCPUs: new(0.00001)},
+		"resources: 1e-05":    {Resources: map[string]float64{"x": 0.00001}},
 		"max retries":         {MaxRetries: new(-2)},
 		"max calls":           {MaxCalls: -1},
 		"num returns":         {NumReturns: new(-1)},
@@ -294,6 +310,15 @@ func testMoreActorOptions(t *testing.T, s *ray.Session) {
 		t.Fatal(err)
 	}
 	defer actor.Release()
+	if refs, err := actor.SubmitWith(ctx, "quick", ray.MethodOptions{ConcurrencyGroup: "io"}); err != nil {
+		t.Error(err)
+	} else if v, err := s.Get(ctx, refs[0]); v != "quick" {
+		t.Errorf("%v, %v", v, err)
+	}
+	// This would end the actor's process.
+	if err := second(actor.SubmitWith(ctx, "quick", ray.MethodOptions{ConcurrencyGroup: "oi"})); !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), `"oi"`) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("a group that there is not: %v", err)
+	}
 	held, err := actor.Submit(ctx, "hold", 60)
 	if err != nil {
 		t.Fatal(err)

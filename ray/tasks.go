@@ -67,7 +67,7 @@ func (f Function) check() error {
 // are keyword arguments. A function that the cluster cannot import is a *TaskError. A generator is for DynamicReturns of
 // SubmitWith, or Direct.Stream: here it is started, and the error is ErrNoStreaming.
 func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*ObjectRef, error) {
-	handles, err := s.submitTask(ctx, fn, pickledOptions{}, args)
+	handles, err := s.submitTask(ctx, fn, pickledOptions{}, 0, args)
 	if err != nil {
 		return nil, err
 	}
@@ -84,15 +84,19 @@ func (s *Session) SubmitWith(ctx context.Context, fn Function, opts TaskOptions,
 	if err != nil {
 		return nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
 	}
-	return s.refsOf(s.submitTask(ctx, fn, options, args))
+	return s.refsOf(s.submitTask(ctx, fn, options, opts.MaxCalls, args))
 }
 
-func (s *Session) submitTask(ctx context.Context, fn Function, options pickledOptions, args []any) ([]*handle, error) {
-	code, err := s.imported(ctx, fn)
+// submitTask starts a task; maxCalls is TaskOptions.MaxCalls.
+func (s *Session) submitTask(ctx context.Context, fn Function, options pickledOptions, maxCalls int, args []any) ([]*handle, error) {
+	code, baseline, err := s.imported(ctx, fn, maxCalls)
 	if err != nil {
 		return nil, err
 	}
 	task := newTask(raypb.ClientTask_FUNCTION, fn.Name, code.t.raw)
+	if baseline != nil {
+		task.task.BaselineOptions = &raypb.TaskOptions{PickledOptions: baseline}
+	}
 	return s.submit(ctx, fn.String(), task, options, args)
 }
 
@@ -275,12 +279,26 @@ func newImportedThings() *importedThings {
 const sourceModule = "seedcore_source"
 
 // imported makes the cluster import fn, or run its source, and returns the object that stands for it. What fails is an
-// error here and does no harm, while in the arguments of a task it would end the session.
-func (s *Session) imported(ctx context.Context, fn Function) (*handle, error) {
+// error here and does no harm, while in the arguments of a task it would end the session. Ray takes maxCalls once for each
+// object and not with a task, so that another number needs another object; baseline are the options that belong to it.
+func (s *Session) imported(ctx context.Context, fn Function, maxCalls int) (code *handle, baseline []byte, err error) {
 	if err := fn.check(); err != nil {
-		return nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
+		return nil, nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
 	}
-	return s.once(ctx, fn.String(), fn.code())
+	if maxCalls == 0 {
+		code, err := s.once(ctx, fn.String(), fn.code())
+		return code, nil, err
+	}
+	options, err := pickleOptions("task", map[string]any{"max_calls": maxCalls}, nil)
+	if err != nil {
+		return nil, nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
+	}
+	data, err := marshal(fn.code())
+	if err != nil {
+		return nil, nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
+	}
+	code, err = s.onceFor(ctx, fn.String(), fmt.Sprintf("max calls %d ", maxCalls)+string(data), data)
+	return code, options.data, err
 }
 
 // code is the pickle that stands for f.

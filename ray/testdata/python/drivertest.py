@@ -454,3 +454,7 @@ class Feed:
 
     def count(self):
         return self.begun
+
+
+def process():
+    return os.getpid()
