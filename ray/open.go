@@ -205,14 +205,17 @@ func (s *Session) greet(ctx context.Context) error {
 }
 
 // failedTLS tells whether a connection was not made because of TLS. gRPC says so in words only, and a server that does not take
-// our certificate in none: with TLS 1.3 it ends the connection after a handshake that went well.
+// our certificate in none: with TLS 1.3 it ends the connection after a handshake that went well, sooner or later.
 func failedTLS(c *Credentials, err error) bool {
-	text := err.Error()
 	if c == nil || c.TLS == nil {
 		return false
 	}
-	hungUp := strings.Contains(text, "EOF") || strings.Contains(text, "connection reset") || strings.Contains(text, "remote error: tls")
-	return strings.Contains(text, "authentication handshake failed") || hungUp && strings.Contains(text, "error reading server preface")
+	for _, words := range []string{"authentication handshake failed", "remote error: tls", "EOF", "connection reset", "broken pipe"} {
+		if strings.Contains(err.Error(), words) {
+			return true
+		}
+	}
+	return false
 }
 
 // introduce makes the server start its process for the session, and learns where the session is.
