@@ -15,9 +15,14 @@ trap 'rm -rf "$TMPDIR"' EXIT
 
 status=0
 CGO_ENABLED=0 go test -count=1 -v -p 1 -timeout 90m -run "${RUN:-^TestSoak}" -exec "'$PWD/scripts/isolate.sh'" "$@" | tee "$TMPDIR/log" || status=1
-if [ $status = 0 ]; then
-	run="$(date -u +%F), $(nproc) CPUs, share $SEEDCORE_SOAK"
-	sed -n "s/^ *soak: | \([^|]*\) | /| \1 | $run | /p" "$TMPDIR/log" >"$TMPDIR/new"
+
+run="$(date -u +%F), $(nproc) CPUs, share $SEEDCORE_SOAK"
+# The log twice: a test that failed writes no line, and costs the others none of theirs.
+awk -F ' [|] ' -v run="$run" '
+	NR == FNR { if (split($0, word, " ") > 2 && word[1] == "---" && word[2] == "PASS:") passed[word[3]] = 1; next }
+	/^ *soak: [|]/ && passed[$2] { print "| " $2 " | " run " | " $3 }
+' "$TMPDIR/log" "$TMPDIR/log" >"$TMPDIR/new"
+if [ -s "$TMPDIR/new" ]; then
 	grep -s '^| Test' bench/soak.md >"$TMPDIR/old" || true
 	{
 		echo "# Soak"
