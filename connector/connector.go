@@ -192,7 +192,8 @@ func (c *Connector) now() (*ray.Client, error) {
 	return c.client, nil
 }
 
-// WaitSession waits for a session whose epoch is above after, and returns its client and epoch.
+// WaitSession waits for a session whose epoch is above after, and returns its client and epoch. When ctx ends first the error
+// tells where the connection stands.
 func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client, uint64, error) {
 	for {
 		c.mu.Lock()
@@ -207,7 +208,7 @@ func (c *Connector) WaitSession(ctx context.Context, after uint64) (*ray.Client,
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, 0, ctx.Err()
+			return nil, 0, fmt.Errorf("connector: wait for a session after epoch %d: %s: %w", after, info.standing(), ctx.Err())
 		}
 	}
 }

@@ -20,6 +20,9 @@ type namedHook struct {
 	run  SessionHook
 }
 
+// underWay is what Info.Pending says of a hook that has neither succeeded nor failed yet.
+func (h namedHook) underWay() string { return h.name + ": has not ended yet" }
+
 // OnSession adds a hook that runs on every session from the next one on, after the connection is up. Hooks run one after
 // the other, in the order in which they were added; one that fails is tried again, with the pauses of Config, until it
 // succeeds or the session is over, and those behind it wait. A hook that fails leaves the connection as it is: it only
@@ -34,6 +37,7 @@ func (c *Connector) OnSession(name string, hook SessionHook) {
 func (c *Connector) runHooks(ctx context.Context, hooks []namedHook, client *ray.Client, epoch uint64) {
 	for _, hook := range hooks {
 		told := ""
+		c.setReady(epoch, hook.underWay())
 		for failures := 1; ; failures++ {
 			err := hook.run(ctx, client, epoch)
 			if ctx.Err() != nil {
@@ -84,10 +88,7 @@ func (c *Connector) WaitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			missing := info.Pending
 			if !info.Session.Answers {
-				missing = "the connection is " + string(info.State)
-				if info.LastError != "" {
-					missing += ": " + info.LastError
-				}
+				missing = info.standing()
 			}
 			return fmt.Errorf("%w: %s: %w", ErrNotReady, missing, ctx.Err())
 		}

@@ -42,7 +42,8 @@ type Info struct {
 	DirectMode ray.DirectMode `json:"direct_mode"`
 	Direct     bool           `json:"direct"`
 	NoDirect   string         `json:"no_direct,omitempty"`
-	// Ready: the hooks of this session are done; see OnSession. Pending is what the newest failure of one was.
+	// Ready: the hooks of this session are done; see OnSession. Pending names the one that is to be done next, and its newest
+	// failure.
 	Ready   bool   `json:"ready"`
 	Pending string `json:"pending,omitempty"`
 	// LastError is the newest failure, kept until both links are well again, and NextStep what to do about it.
@@ -64,6 +65,15 @@ type Link struct {
 }
 
 func (l *Link) answered(latency time.Duration) { *l = Link{true, time.Now(), latency} }
+
+// standing tells whoever waits in vain where the connection stands, and why.
+func (i *Info) standing() string {
+	text := "the connection is " + string(i.State)
+	if i.LastError != "" {
+		text += ": " + i.LastError
+	}
+	return text
+}
 
 // forgetSession empties what describes a session that is gone.
 func (i *Info) forgetSession() {

@@ -87,7 +87,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // backoff is the pause after that many failures in a row.
 func (c *Connector) backoff(failures int) time.Duration {
-	limit := min(c.cfg.SlowestBackoff, c.cfg.FirstBackoff<<min(failures-1, 20))
+	limit := c.cfg.FirstBackoff
+	for n := 1; n < failures && limit < c.cfg.SlowestBackoff; n++ {
+		if limit > c.cfg.SlowestBackoff/2 {
+			limit = c.cfg.SlowestBackoff
+		} else {
+			limit *= 2
+		}
+	}
 	return rand.N(limit) + time.Millisecond
 }
 
@@ -175,6 +182,9 @@ func (c *Connector) connected(client *ray.Client, next path, info Info, epoch ui
 	c.set(func(i *Info) {
 		info.State, info.Since, info.Epoch = stateOf(true, next.gcs != nil, next.proven), i.Since, epoch
 		info.Address, info.Ready = i.Address, len(c.hooks) == 0
+		if !info.Ready {
+			info.Pending = c.hooks[0].underWay()
+		}
 		info.GCS = i.GCS
 		info.setPath(next)
 		*i = info
