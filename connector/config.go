@@ -154,10 +154,10 @@ func FromLookup(get func(string) string) (Config, error) {
 	}
 
 	for _, v := range ignored {
-		if text := get(v.name); text != "" && v.name != "RAY_PASSWORD" {
+		if text := get(v.name); text != "" && v.name != "RAY_PASSWORD" && v.name != "RAY_RUNTIME_ENV" {
 			cfg.warn("%s=%q is ignored: %s", v.name, text, v.why)
 		} else if text != "" {
-			cfg.warn("%s is ignored: %s", v.name, v.why) // its value is a secret
+			cfg.warn("%s is ignored: %s", v.name, v.why) // its value is a secret, or may have some
 		}
 	}
 	cfg.Namespace = DefaultNamespace
@@ -193,6 +193,9 @@ var ignored = []struct{ name, why string }{
 	{"FORCE_STDOUT_HANDLER", "logs go to standard error, in the form that SEEDCORE_LOG_FORMAT says"},
 	{"SERVE_HTTP_HOST", "Ray Serve is not used; --listen or SEEDCORE_LISTEN sets where the API listens"},
 	{"SERVE_HTTP_PORT", "Ray Serve is not used; --listen or SEEDCORE_LISTEN sets where the API listens"},
+	{"RAY_RUNTIME_ENV", "tasks and actors have the runtime environment that the program gives them, else the cluster's"},
+	{"RAY_ENABLE_AUTO_CONNECT", "nothing connects unless it is told to"},
+	{"ENERGY_LEDGER_ROOT", "no checkpoints are kept"},
 	{"SEEDCORE_API_ADDRESS", "nothing calls the own API; --listen or SEEDCORE_LISTEN sets where it listens"},
 }
 

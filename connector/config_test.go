@@ -180,13 +180,14 @@ func TestIgnoredVariablesAreToldOf(t *testing.T) {
 		"RAY_SERVE_ADDRESS", "RAY_SERVE_URL", "MW_ACTOR_NAME", "MISS_TRACKER_NAME", "SHARED_CACHE_NAME", "AUTO_CREATE",
 		"LOOKUP_RETRIES", "LOOKUP_BACKOFF_S", "TIER0_ATTACH_ACTORS", "SEEDCORE_API_ADDRESS", "SEEDCORE_OPTIONAL_BACKENDS",
 		"MISS_THRESHOLD", "FORCE_STDOUT_HANDLER", "SERVE_HTTP_HOST", "SERVE_HTTP_PORT",
+		"RAY_RUNTIME_ENV", "RAY_ENABLE_AUTO_CONNECT", "ENERGY_LEDGER_ROOT",
 	} {
 		cfg, err := connector.FromLookup(lookup(map[string]string{name: "hush"}))
 		if err != nil || len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0], name) || !strings.Contains(cfg.Warnings[0], "ignored") {
 			t.Errorf("%s: %q, %v", name, cfg.Warnings, err)
 			continue
 		}
-		if name == "RAY_PASSWORD" == strings.Contains(cfg.Warnings[0], "hush") {
+		if secret := name == "RAY_PASSWORD" || name == "RAY_RUNTIME_ENV"; secret == strings.Contains(cfg.Warnings[0], "hush") {
 			t.Errorf("%s: %q", name, cfg.Warnings)
 		}
 		if !strings.Contains(dropped, "`"+name+"`") {

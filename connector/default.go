@@ -1,6 +1,9 @@
 package connector
 
-import "sync"
+import (
+	"log/slog"
+	"sync"
+)
 
 var (
 	defaultMu sync.Mutex // guards defaultConnector
@@ -10,7 +13,8 @@ var (
 
 // Default returns the connector of the process, which the first call makes from the environment. It opens nothing: Connect
 // or Start does. An environment that cannot be used is an error of that call alone; the next one reads it again. There is
-// one default for the life of a process: once closed it stays closed.
+// one default for the life of a process: once closed it stays closed. It logs to what slog.Default is at the first call, what
+// is ignored in the environment among others.
 func Default() (*Connector, error) {
 	defaultMu.Lock()
 	defer defaultMu.Unlock()
@@ -21,6 +25,7 @@ func Default() (*Connector, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Logger = slog.Default()
 	defaultConnector, err = New(cfg)
 	return defaultConnector, err
 }

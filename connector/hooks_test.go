@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -186,14 +187,29 @@ func TestTheDefaultConnector(t *testing.T) {
 	if _, err := connector.Default(); err == nil {
 		t.Error("an address that cannot be used was taken")
 	}
-	t.Setenv("RAY_ADDRESS", "ray://head:10001")
+	var log safeBuffer
+	before := slog.Default()
+	slog.SetDefault(logger(&log))
+	defer slog.SetDefault(before)
+	address := "ray://" + deadAddress(t)
+	t.Setenv("RAY_ADDRESS", address)
+	t.Setenv("RAY_PASSWORD", "hush")
 	first, err := connector.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("RAY_ADDRESS", "ray://other:10001")
 	second, err := connector.Default()
-	if err != nil || first != second || first.Info().Address != "ray://head:10001" || first.Info().State != connector.StateDisconnected {
+	if err != nil || first != second || first.Info().Address != address || first.Info().State != connector.StateDisconnected {
 		t.Errorf("%v, %+v", err, second.Info())
+	}
+	if err := first.Connect(deadline(t)); !errors.Is(err, ray.ErrNotListening) {
+		t.Error(err)
+	}
+	if err := first.Close(deadline(t)); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "RAY_PASSWORD is ignored") || !strings.Contains(text, "state=disconnected") {
+		t.Errorf("nobody was told: %s", text)
 	}
 }

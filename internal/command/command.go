@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -63,6 +64,10 @@ var errSilent = errors.New("failed")
 // Main runs the command line and returns the exit code: 0, 1 when the command failed, 2 when it was not understood.
 // SIGINT and SIGTERM end a command in order; a second one ends the process at once, and says so.
 func Main(args []string, stdout, stderr io.Writer) int {
+	if err := unsetEmpty(); err != nil {
+		fmt.Fprintln(stderr, "seedcore:", err)
+		return exitFailed
+	}
 	var line commandLine
 	code := -1
 	parser, err := kong.New(&line, kong.Name("seedcore"), kong.Description(description), kong.Writers(stdout, stderr),
@@ -100,6 +105,19 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// unsetEmpty makes the program's empty variables unset, which is what they count as: kong would take them for values.
+func unsetEmpty() error {
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if value == "" && strings.HasPrefix(name, "SEEDCORE_") {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // level is the least level of log lines. A command that tells a person what it does stays quiet beside that.

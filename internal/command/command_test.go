@@ -77,3 +77,54 @@ func TestExitCodesAndMessages(t *testing.T) {
 		})
 	}
 }
+
+// Each variable of the program is read: a value that cannot be used is refused where nothing but the variable has it, and an
+// empty one is none.
+func TestTheVariablesOfTheProgram(t *testing.T) {
+	usual, err := net.Listen("tcp", "127.0.0.1:8002") // whoever has it: it is taken
+	if err == nil {
+		defer func() { _ = usual.Close() }()
+	}
+	for _, c := range []struct {
+		variable, value, command string
+		code                     int
+		text                     string
+	}{
+		{"SEEDCORE_LISTEN", "nowhere", "serve", 1, "nowhere"},
+		{"SEEDCORE_CONFIG", "/does/not/exist.yaml", "serve", 2, "/does/not/exist.yaml"},
+		{"SEEDCORE_WORKER_BINARY", "/does/not/exist", "check", 2, "/does/not/exist"},
+		{"SEEDCORE_COMPAT_STATUS", "perhaps", "serve", 2, "perhaps"},
+		{"SEEDCORE_TASK_TIMEOUT", "-1s", "serve", 2, "-1s"},
+		{"SEEDCORE_LOG_LEVEL", "loud", "serve", 2, "loud"},
+		{"SEEDCORE_LOG_FORMAT", "verse", "serve", 2, "verse"},
+		{"SEEDCORE_PYTHON", "/no/python", "up", 1, "/no/python"},
+		{"SEEDCORE_NUM_CPUS", "-1", "up", 2, "-1"},
+	} {
+		t.Run(c.variable, func(t *testing.T) {
+			t.Setenv("HOME", t.TempDir())
+			t.Setenv("SEEDCORE_LISTEN", "127.0.0.1:0")
+			for _, variable := range []string{"RAY_ADDRESS", "RAY_HOST", "XDG_STATE_HOME"} {
+				t.Setenv(variable, "")
+			}
+			if c.command != "up" {
+				t.Setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+			}
+			t.Setenv(c.variable, c.value)
+			var out, errs bytes.Buffer
+			code := command.Main([]string{c.command}, &out, &errs)
+			if text := out.String() + errs.String(); code != c.code || !strings.Contains(text, c.text) {
+				t.Errorf("exit code %d instead of %d, and no %q in:\n%s", code, c.code, c.text, text)
+			}
+
+			t.Setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+			t.Setenv("SEEDCORE_LISTEN", "")
+			t.Setenv(c.variable, "")
+			out.Reset()
+			errs.Reset()
+			code = command.Main([]string{"up"}, &out, &errs)
+			if text := out.String() + errs.String(); code != 1 || !strings.Contains(text, "127.0.0.1:8002") {
+				t.Errorf("empty: exit code %d, and no usual address in:\n%s", code, text)
+			}
+		})
+	}
+}
