@@ -45,14 +45,17 @@ var kinds = []struct {
 	{KindTimeout, context.DeadlineExceeded, "look at the head: it starts a process for every session, and has no memory or CPU for it, or takes very long (ray_client_server*.log in its log directory)"},
 }
 
-// NextStep says what to do about a failure of that kind; empty for KindOther.
+// stepForOther is the next step of what no kind is known for.
+const stepForOther = "read the cause; `seedcore doctor` goes through a connection step by step, and ray_client_server*.log in the head's log directory has the server's side"
+
+// NextStep says what to do about a failure of that kind.
 func (k Kind) NextStep() string {
 	for _, known := range kinds {
 		if known.kind == k {
 			return known.nextStep
 		}
 	}
-	return ""
+	return stepForOther
 }
 
 // stepForLinks says what to do about checks of the two links that failed, each or both; empty when neither did.
@@ -86,7 +89,7 @@ type ConnectError struct {
 	Kind Kind
 	// Address is Config.Address.
 	Address string
-	// NextStep says what to do about it; empty for KindOther.
+	// NextStep says what to do about it.
 	NextStep string
 	Err      error
 }
@@ -103,7 +106,7 @@ func newConnectError(address string, err error) *ConnectError {
 			return &ConnectError{k.kind, address, k.nextStep, err}
 		}
 	}
-	return &ConnectError{KindOther, address, "", err}
+	return &ConnectError{KindOther, address, stepForOther, err}
 }
 
 // newConnectErrors is the error of an attempt at several addresses, each of which failed for a reason of its own.
@@ -118,9 +121,7 @@ func newConnectErrors(address string, each []*ConnectError) *ConnectError {
 	for _, e := range each {
 		same = same && e.Kind == furthest.Kind
 		problems = append(problems, fmt.Sprintf("%s: %v", e.Address, e.Err))
-		if e.NextStep != "" {
-			steps = append(steps, e.Address+": "+e.NextStep)
-		}
+		steps = append(steps, e.Address+": "+e.NextStep)
 		causes = append(causes, e.Err)
 	}
 	step := strings.Join(steps, "; ")

@@ -92,6 +92,10 @@ func TestEachProblemHasItsNextStep(t *testing.T) {
 			clientServer{greeting: status.Error(codes.Unauthenticated, "token")}.start(t),
 			connector.KindUnauthenticated, ray.ErrUnauthenticated, "RAY_AUTH_TOKEN", nil,
 		},
+		"what nobody knows": {
+			clientServer{greeting: status.Error(codes.Internal, "mumble")}.start(t),
+			connector.KindOther, ray.ErrNoClientServer, "seedcore doctor", nil,
+		},
 		"no room": {
 			clientServer{session: status.Error(codes.ResourceExhausted, "full")}.start(t),
 			connector.KindFull, ray.ErrServerFull, "RAY_CLIENT_SERVER_MAX_THREADS", nil,

@@ -42,6 +42,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		"doctor, no head":    {args: []string{"doctor", "ray://127.0.0.1:1"}, code: 1, text: "-> start the head", not: "seedcore: "},
 		"doctor, JSON":       {args: []string{"doctor", "ray://127.0.0.1:1", "--json"}, code: 1, text: `"healthy": false`, not: "seedcore: "},
 		"doctor, bad":        {args: []string{"doctor", "http://head:8265"}, code: 2, text: "ray://head:10001"},
+		"doctor, no time":    {args: []string{"doctor", "ray://127.0.0.1:1", "--timeout", "0s"}, code: 2, text: "--timeout is 0s"},
 		"bad address":        {args: []string{"serve"}, env: map[string]string{"RAY_ADDRESS": "http://head:8265"}, code: 2, text: "ray://head:10001"},
 		"bad port":           {args: []string{"check"}, env: map[string]string{"RAY_HOST": "head", "RAY_PORT": "x"}, code: 2, text: `RAY_PORT="x"`},
 		"missing file":       {args: []string{"serve", "--config", "/does/not/exist.yaml"}, env: map[string]string{"RAY_ADDRESS": "ray://127.0.0.1:1"}, code: 2, text: "/does/not/exist.yaml"},

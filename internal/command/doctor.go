@@ -27,6 +27,9 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if c.Timeout <= 0 {
+		return usageError{fmt.Errorf("--timeout is %s; give a time above 0", c.Timeout)}
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	findings := doctor.Examine(ctx, cfg)

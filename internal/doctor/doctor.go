@@ -55,7 +55,7 @@ func Healthy(findings []Finding) bool {
 
 // Examine looks at the cluster of a configuration until ctx ends. It always returns all steps.
 func Examine(ctx context.Context, cfg connector.Config) []Finding {
-	e := examination{cfg: cfg}
+	e := examination{cfg: cfg, over: ctx.Err}
 	e.configuration()
 	e.network(ctx)
 	e.encryption(ctx)
@@ -69,9 +69,14 @@ type examination struct {
 	servers  []string // host:port of the Ray Client servers
 	open     []string // those of them that accept connections
 	failed   bool
+	over     func() error // why no time is left; nil while some is
 }
 
+// add adds a finding. What goes wrong after the time is up says nothing of the cluster.
 func (e *examination) add(step string, status Status, found, cure string) {
+	if err := e.over(); err != nil && (status == Failed || status == Warning) {
+		found, cure = fmt.Sprintf("the examination was over before this was known (%v): %s", err, found), "run it again, with more time (--timeout)"
+	}
 	e.findings = append(e.findings, Finding{step, status, found, cure})
 	e.failed = e.failed || status == Failed
 }

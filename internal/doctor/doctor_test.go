@@ -110,6 +110,27 @@ func TestDiseases(t *testing.T) {
 	}
 }
 
+// A cluster is not blamed for what was not waited for.
+func TestTheTimeIsUp(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mute.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second) // the handshake alone is given five
+	defer cancel()
+	found := map[string]doctor.Finding{}
+	for _, f := range doctor.Examine(ctx, connector.Config{Address: "ray://" + mute.Addr().String()}) {
+		found[f.Step] = f
+	}
+	if f := found["TLS"]; f.Status != doctor.OK || !strings.Contains(f.Found, "does not answer a TLS handshake") {
+		t.Errorf("%+v", f)
+	}
+	if f := found["session"]; f.Status != doctor.Failed || !strings.Contains(f.Found, "the examination was over") || !strings.Contains(f.Cure, "--timeout") {
+		t.Errorf("%+v", f)
+	}
+}
+
 // One server of several is enough; the others are told of.
 func TestOneServerOfSeveral(t *testing.T) {
 	for name, f := range examine(t, connector.Config{Address: "ray://no-such-head.invalid,ray://" + raytest.Head(t).ClientAddress()}) {

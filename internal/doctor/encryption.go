@@ -60,6 +60,8 @@ func handshake(ctx context.Context, server string, ours *tls.Config) (found, cur
 	switch {
 	case ours == nil && knowsTLS:
 		return server + " speaks TLS, and this process does not", useTLS
+	case ours == nil && errors.Is(err, context.DeadlineExceeded):
+		return server + " does not answer a TLS handshake; this process speaks plain text", ""
 	case ours == nil:
 		return server + " speaks plain text, as this process does", ""
 	case !knowsTLS && errors.Is(err, context.DeadlineExceeded):

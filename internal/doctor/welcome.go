@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/seedcore/seedcore/connector"
@@ -12,7 +11,10 @@ import (
 // What a server that was reached makes of this process: whether it lets it in, whether it is a Ray Client server, and
 // whether it gives it a session. One attempt tells all of that, and how far it got.
 
-const silent = "nothing was answered"
+const (
+	silent     = "nothing was answered"
+	notReached = "it did not come to that"
+)
 
 // welcome is what an attempt that succeeded shows.
 func (e *examination) welcome() {
@@ -43,17 +45,14 @@ func (e *examination) letIn() {
 func (e *examination) refused(err error) {
 	problem, ok := errors.AsType[*connector.ConnectError](err)
 	if !ok {
-		problem = &connector.ConnectError{Kind: connector.KindOther}
+		problem = &connector.ConnectError{Kind: connector.KindOther, NextStep: connector.KindOther.NextStep()}
 	}
 	cure := problem.NextStep
-	if cure == "" {
-		cure = "see the cause, and ray_client_server*.log in the head's log directory"
-	}
 	switch problem.Kind {
 	case connector.KindToken, connector.KindUnauthenticated:
 		e.add("auth", Failed, err.Error(), cure)
 		e.skip("protocol", "session")
-	case connector.KindNotRay, connector.KindWrongServer:
+	case connector.KindNotRay, connector.KindTLS, connector.KindWrongServer:
 		e.add("auth", Skipped, "no Ray Client server was there to ask who this is", "")
 		e.add("protocol", Failed, err.Error(), cure)
 		e.skip("session")
@@ -66,8 +65,8 @@ func (e *examination) refused(err error) {
 		}
 		e.add("session", Failed, err.Error(), cure)
 	default: // it went away between two steps, or says something that nobody knows
-		e.add("auth", Skipped, fmt.Sprintf("it did not come to that: %s", problem.Kind), "")
-		e.add("protocol", Skipped, fmt.Sprintf("it did not come to that: %s", problem.Kind), "")
+		e.add("auth", Skipped, notReached, "")
+		e.add("protocol", Skipped, notReached, "")
 		e.add("session", Failed, err.Error(), cure)
 	}
 }
