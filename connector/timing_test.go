@@ -229,3 +229,19 @@ func TestCallersShareOneAttempt(t *testing.T) {
 		becomes(t, conn, 10*time.Second, func(i connector.Info) bool { return i.State == connector.StateConnected })
 	})
 }
+
+// Pauses of hours go on as those of seconds do, however often they were doubled.
+func TestVeryLongPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		m.session.refuse()
+		cfg := m.config()
+		cfg.FirstBackoff, cfg.SlowestBackoff = 3*time.Hour, 4*time.Hour
+		conn, _ := newConnector(t, cfg)
+		conn.Start()
+		time.Sleep(30 * 24 * time.Hour)
+		if n := conn.Stat().Attempts; n < 200 || n > 1000 {
+			t.Errorf("%d attempts in a month", n)
+		}
+	})
+}
