@@ -50,6 +50,7 @@ type program struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	address string
+	client  *http.Client
 	done    chan struct{}
 	err     error // set before done is closed
 
@@ -72,12 +73,20 @@ func (p *program) text() string {
 // start runs `seedcore ARGS` with exactly the given variables beside PATH and HOME.
 func start(t *testing.T, env []string, args ...string) *program {
 	t.Helper()
-	address := freeAddress(t)
-	p := &program{t: t, address: address, done: make(chan struct{})}
+	return startAt(t, func(f func()) { f() }, env, args...)
+}
+
+// startAt is start in another network: place runs a function there.
+func startAt(t *testing.T, place func(func()), env []string, args ...string) *program {
+	t.Helper()
+	var address string
+	place(func() { address = freeAddress(t) })
+	p := &program{t: t, address: address, client: http.DefaultClient, done: make(chan struct{})}
 	p.cmd = exec.Command(raytest.Binary(t), args...)
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SEEDCORE_LISTEN=" + address}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	if err := p.cmd.Start(); err != nil {
+	var err error
+	if place(func() { err = p.cmd.Start() }); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -126,7 +135,7 @@ func (p *program) ask(method, path, body string) (int, map[string]any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -193,7 +202,12 @@ func connected(t *testing.T, namespace string) *connector.Connector {
 
 func connectedTo(t *testing.T, address, namespace string) *connector.Connector {
 	t.Helper()
-	conn, err := connector.New(connector.Config{Address: "ray://" + address, Namespace: namespace})
+	return connectedWith(t, connector.Config{Address: "ray://" + address, Namespace: namespace})
+}
+
+func connectedWith(t *testing.T, cfg connector.Config) *connector.Connector {
+	t.Helper()
+	conn, err := connector.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
