@@ -88,15 +88,22 @@ func ownTokenFile(get lookup) (string, error) {
 	return filepath.Join(state, "seedcore", "ray_token"), nil
 }
 
-// open is what follows for a head without a token.
-const open = ": every user of this machine can run programs on the head"
-
 // protection is how the local head is closed to others.
 type protection struct {
 	env         []string         // for the head
 	credentials *ray.Credentials // for its clients, this process among them
 	hint        string           // how others get in, for people
 }
+
+// open is what follows for a head without a token.
+func (p protection) open() string {
+	if p.usesTLS() {
+		return ": every user who can read the files of RAY_USE_TLS can run programs on the head"
+	}
+	return ": every user of this machine can run programs on the head"
+}
+
+func (p protection) usesTLS() bool { return p.credentials != nil && p.credentials.TLS != nil }
 
 // protect finds the token that the local head is to demand, where Ray itself would look for it, and makes one where there is
 // none. TLS is taken over from the environment.
@@ -122,7 +129,7 @@ func protect(get lookup) (protection, error) {
 		}
 	}
 	if !c.HasToken() {
-		p.hint = "none, since RAY_AUTH_MODE is " + get("RAY_AUTH_MODE") + open
+		p.hint = "none, since RAY_AUTH_MODE is " + get("RAY_AUTH_MODE") + p.open()
 		return p, nil
 	}
 	p.env = append(p.env, "RAY_AUTH_MODE=token")
@@ -140,6 +147,9 @@ func protect(get lookup) (protection, error) {
 	}
 	p.hint = "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=" + quoted(strings.TrimPrefix(p.env[len(p.env)-1], "RAY_AUTH_TOKEN_PATH=")) +
 		" for Python, the ray command and other programs"
+	if p.usesTLS() {
+		p.hint += ", which want RAY_USE_TLS and its files as well"
+	}
 	return p, nil
 }
 
@@ -199,7 +209,7 @@ func (p protection) describe(ctx context.Context, head *rayhead.Head) (string, e
 	gcs, err := ray.DialGCS(ctx, head.GCSAddress(), ray.GCSOptions{Credentials: &ray.Credentials{TLS: p.credentials.TLS}})
 	switch {
 	case err == nil:
-		return "none, since Ray " + gcs.RayVersion() + " knows none" + open, gcs.Close()
+		return "none, since Ray " + gcs.RayVersion() + " knows none" + p.open(), gcs.Close()
 	case errors.Is(err, ray.ErrUnauthenticated):
 		return p.hint, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seedcore/seedcore/internal/command"
+	"github.com/seedcore/seedcore/internal/raytest"
 )
 
 // Which token a local head is to demand, and who is given the one that was made for it.
@@ -44,6 +45,10 @@ func TestTheTokenOfTheLocalHead(t *testing.T) {
 	if err := os.WriteFile(other, []byte("other"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	files := raytest.NewAuthority(t).Files(t, "node")
+	tls := func(mode string) map[string]string {
+		return map[string]string{"RAY_AUTH_MODE": mode, "RAY_USE_TLS": "1", "RAY_TLS_SERVER_CERT": files.Cert, "RAY_TLS_SERVER_KEY": files.Key, "RAY_TLS_CA_CERT": files.CA}
+	}
 	for name, c := range map[string]struct {
 		env   map[string]string
 		token string // of the commands; "": none
@@ -58,6 +63,8 @@ func TestTheTokenOfTheLocalHead(t *testing.T) {
 		"its own":        {map[string]string{"RAY_AUTH_TOKEN": "mine"}, "mine", "RAY_AUTH_TOKEN=mine", "that of RAY_AUTH_TOKEN"},
 		"its own file":   {map[string]string{"RAY_AUTH_TOKEN_PATH": other}, "other", "RAY_AUTH_TOKEN_PATH=" + other, `it'\''s'`},
 		"none":           {map[string]string{"RAY_AUTH_MODE": "disabled"}, "", "", "every user of this machine"},
+		"TLS":            {tls("token"), own, "RAY_TLS_CA_CERT=" + files.CA, "want RAY_USE_TLS and its files"},
+		"TLS alone":      {tls("disabled"), "", "RAY_USE_TLS=1", "who can read the files of RAY_USE_TLS"},
 		"another state":  {map[string]string{"XDG_STATE_HOME": filepath.Dir(other)}, "", filepath.Join(filepath.Dir(other), "seedcore", "ray_token"), ""},
 		"relative state": {map[string]string{"XDG_STATE_HOME": "state"}, own, file, file},
 	} {
