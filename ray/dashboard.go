@@ -33,22 +33,28 @@ var ErrNotFound = errors.New("ray: not found")
 // goes to the address alone.
 type Dashboard struct {
 	base        string
+	name        string // base for errors, without a password
 	credentials *Credentials
 	http        *http.Client
 }
 
-// NewDashboard makes a client; nothing is dialled. address is host:port or a URL. credentials may be nil; TLS, which Ray's
-// own dashboard does not speak, is used with an https URL only.
+// NewDashboard makes a client; nothing is dialled. address is host:port or a URL, such as a browser shows. A user and a
+// password in it are for a proxy in front of the dashboard. credentials may be nil; TLS, which Ray's own dashboard does not
+// speak, is used with an https URL only.
 func NewDashboard(address string, credentials *Credentials) (*Dashboard, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil {
+		if parse, ok := errors.AsType[*url.Error](err); ok {
+			err = parse.Err // without the address, in which there may be a password
+		}
 		return nil, fmt.Errorf("ray: dashboard address: %w", err)
 	}
+	u.Fragment, u.RawFragment, u.RawQuery = "", "", ""
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("ray: dashboard address %q is neither host:port nor an http URL", address)
+		return nil, fmt.Errorf("ray: dashboard address %q is neither host:port nor an http URL", u.Redacted())
 	}
 	transport := &http.Transport{
 		Proxy:                 nil, // like every other connection to the cluster
@@ -65,10 +71,10 @@ func NewDashboard(address string, credentials *Credentials) (*Dashboard, error) 
 		Transport: transport,
 		// Net/http would send the header with the token along to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return fmt.Errorf("%w at %s: it redirects, which is not followed; give the address of the dashboard itself", ErrNoDashboard, address)
+			return fmt.Errorf("%w at %s: it redirects, which is not followed; give the address of the dashboard itself", ErrNoDashboard, u.Redacted())
 		},
 	}
-	return &Dashboard{base: strings.TrimSuffix(u.String(), "/"), credentials: credentials, http: client}, nil
+	return &Dashboard{base: strings.TrimSuffix(u.String(), "/"), name: strings.TrimSuffix(u.Redacted(), "/"), credentials: credentials, http: client}, nil
 }
 
 // Close ends idle connections. Requests under way go on.
@@ -111,7 +117,7 @@ func (d *Dashboard) do(ctx context.Context, target, method, path string, body, a
 	}
 	response, err := d.http.Do(request)
 	if err != nil {
-		return fail(d.sentBefore(err), err)
+		return fail(d.sentBefore(err), d.noAnswer(ctx, err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxDashboardAnswer+1))
@@ -127,9 +133,17 @@ func (d *Dashboard) do(ctx context.Context, target, method, path string, body, a
 		return nil
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return fail(SentYes, fmt.Errorf("%w at %s: %w", ErrNoDashboard, d.base, err))
+		return fail(SentYes, fmt.Errorf("%w at %s: %w", ErrNoDashboard, d.name, err))
 	}
 	return nil
+}
+
+// noAnswer is the error of a request that has no answer.
+func (d *Dashboard) noAnswer(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrNoDashboard) {
+		return err
+	}
+	return fmt.Errorf("%w at %s: %w", ErrNoDashboard, d.name, err)
 }
 
 // sentBefore tells how far a request came that has no answer.

@@ -137,6 +137,9 @@ func testJobs(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Sessio
 	if err != nil || long != "long-one" {
 		t.Fatalf("%q, %v", long, err)
 	}
+	if err := second(d.SubmitJob(ctx, ray.JobSpec{Entrypoint: "true", SubmissionID: "long-one"})); !errors.Is(err, ray.ErrJobExists) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("the same job again: %v", err)
+	}
 	short, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := d.FollowJobLogs(short, long, &followed); !errors.Is(err, context.DeadlineExceeded) {
@@ -206,6 +209,11 @@ func TestDashboardRefusals(t *testing.T) {
 	if err != nil || !nodes.Truncated || nodes.Total != 30 || nodes.Warning != "one node is silent\nand old" {
 		t.Errorf("%+v, %v", nodes, err)
 	}
+	// Ray answers so, with status 500 and two tracebacks.
+	answer = status(http.StatusInternalServerError, "RuntimeError: ... ValueError: Job with submission_id mine already exists. Please use a different submission_id.")
+	if err := second(d.SubmitJob(t.Context(), ray.JobSpec{Entrypoint: "true", SubmissionID: "mine"})); !errors.Is(err, ray.ErrJobExists) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("%v", err)
+	}
 	answer = status(http.StatusOK, `{"result": false, "msg": "broken"}`)
 	if _, err := d.Nodes(t.Context(), ray.StateOptions{}); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("%v", err)
@@ -235,8 +243,55 @@ func TestDashboardRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody := dashboard(t, listener.Addr().String(), nil)
-	if _, err := nobody.RayVersion(t.Context()); err == nil || ray.SentOf(err) != ray.SentNo {
+	if _, err := nobody.RayVersion(t.Context()); !errors.Is(err, ray.ErrNoDashboard) || ray.SentOf(err) != ray.SentNo {
 		t.Errorf("%v", err)
+	}
+	if err := nobody.FollowJobLogs(t.Context(), "x", &bytes.Buffer{}); !errors.Is(err, ray.ErrNoDashboard) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("%v", err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := nobody.RayVersion(over); !errors.Is(err, context.Canceled) || errors.Is(err, ray.ErrNoDashboard) {
+		t.Errorf("%v", err)
+	}
+	for _, id := range []string{"", ".", ".."} {
+		for what, err := range map[string]error{
+			"info": second(d.JobInfo(t.Context(), id)), "stop": second(d.StopJob(t.Context(), id)), "logs": second(d.JobLogs(t.Context(), id)),
+			"delete": d.DeleteJob(t.Context(), id), "follow": d.FollowJobLogs(t.Context(), id, &bytes.Buffer{}), "wait": second(d.WaitJob(t.Context(), id)),
+		} {
+			if !errors.Is(err, ray.ErrInvalidOption) || ray.SentOf(err) != ray.SentNo {
+				t.Errorf("%s of job %q: %v", what, id, err)
+			}
+		}
+	}
+}
+
+// The address of a dashboard behind a proxy may have a password in it, and what a browser appends to it.
+func TestDashboardAddress(t *testing.T) {
+	answer := `{"ray_version": "1.2.3"}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "hunter2" || r.URL.Path != "/ray/api/version" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		_, _ = w.Write([]byte(answer))
+	}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	d := dashboard(t, "http://me:hunter2@"+host+"/ray/?x=y#/jobs", nil)
+	if version, err := d.RayVersion(t.Context()); version != "1.2.3" {
+		t.Errorf("%q, %v", version, err)
+	}
+	answer = "<html>"
+	_, notRay := d.RayVersion(t.Context())
+	server.Close()
+	_, nobody := d.RayVersion(t.Context())
+	for what, err := range map[string]error{
+		"another server": notRay, "nobody": nobody, "a scheme": second(ray.NewDashboard("ray://me:hunter2@head:10001", nil)),
+		"no URL": second(ray.NewDashboard("http://me:hunter2@head:port", nil)), "a character": second(ray.NewDashboard("http://me:hunter2@head\x7f", nil)),
+	} {
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// ErrJobExists means: a job of that submission id exists already. Nothing was started.
+var ErrJobExists = errors.New("ray: a job of that submission id exists")
+
 // JobStatus is how far a submitted job is.
 type JobStatus string
 
@@ -31,7 +34,8 @@ func (s JobStatus) Final() bool { return s == JobStopped || s == JobSucceeded ||
 type JobSpec struct {
 	// Entrypoint is the shell command, run on a node of the cluster. Required.
 	Entrypoint string
-	// SubmissionID names the job; one that exists already is refused. Empty: Ray makes one up.
+	// SubmissionID names the job; one that exists already, also of a job that has ended, is refused: ErrJobExists. Empty: Ray
+	// makes one up.
 	SubmissionID string
 	// RuntimeEnv of the job; packages in it must have been uploaded before.
 	RuntimeEnv *RuntimeEnv
@@ -98,15 +102,35 @@ func (d *Dashboard) SubmitJob(ctx context.Context, spec JobSpec) (submissionID s
 		SubmissionID string `json:"submission_id"`
 	}
 	if err := d.do(ctx, "submit job", http.MethodPost, "/api/jobs/", body, &answer); err != nil {
+		if spec.SubmissionID != "" && strings.Contains(err.Error(), "submission_id "+spec.SubmissionID+" already exists") {
+			err = &CallError{Target: "dashboard submit job", Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrJobExists, spec.SubmissionID)}
+		}
 		return "", err
 	}
 	return answer.SubmissionID, nil
 }
 
+// jobPath is where the dashboard has a job. Without an id it has the list of all jobs there.
+func jobPath(id string) (string, error) {
+	if id == "" || id == "." || id == ".." {
+		return "", fmt.Errorf("%w: %q is no id of a job", ErrInvalidOption, id)
+	}
+	return "/api/jobs/" + url.PathEscape(id), nil
+}
+
+// doJob makes a request that is about one job.
+func (d *Dashboard) doJob(ctx context.Context, target, method, id, what string, answer any) error {
+	path, err := jobPath(id)
+	if err != nil {
+		return &CallError{Target: "dashboard " + target, Sent: SentNo, Err: err}
+	}
+	return d.do(ctx, target+" "+id, method, path+what, nil, answer)
+}
+
 // JobInfo returns what is known of a job; ErrNotFound if nothing is.
 func (d *Dashboard) JobInfo(ctx context.Context, id string) (JobInfo, error) {
 	var info JobInfo
-	err := d.do(ctx, "job "+id, http.MethodGet, "/api/jobs/"+url.PathEscape(id), nil, &info)
+	err := d.doJob(ctx, "job", http.MethodGet, id, "", &info)
 	return info, err
 }
 
@@ -135,13 +159,13 @@ func (d *Dashboard) StopJob(ctx context.Context, id string) (bool, error) {
 	var answer struct {
 		Stopped bool `json:"stopped"`
 	}
-	err := d.do(ctx, "stop job "+id, http.MethodPost, "/api/jobs/"+url.PathEscape(id)+"/stop", nil, &answer)
+	err := d.doJob(ctx, "stop job", http.MethodPost, id, "/stop", &answer)
 	return answer.Stopped, err
 }
 
 // DeleteJob makes the cluster forget a job whose status is final.
 func (d *Dashboard) DeleteJob(ctx context.Context, id string) error {
-	return d.do(ctx, "delete job "+id, http.MethodDelete, "/api/jobs/"+url.PathEscape(id), nil, nil)
+	return d.doJob(ctx, "delete job", http.MethodDelete, id, "", nil)
 }
 
 // JobLogs returns what a job has printed so far.
@@ -149,7 +173,7 @@ func (d *Dashboard) JobLogs(ctx context.Context, id string) (string, error) {
 	var answer struct {
 		Logs string `json:"logs"`
 	}
-	err := d.do(ctx, "logs of job "+id, http.MethodGet, "/api/jobs/"+url.PathEscape(id)+"/logs", nil, &answer)
+	err := d.doJob(ctx, "logs of job", http.MethodGet, id, "/logs", &answer)
 	return answer.Logs, err
 }
 
@@ -163,7 +187,11 @@ func (d *Dashboard) FollowJobLogs(ctx context.Context, id string, w io.Writer) e
 		}
 		return &CallError{Target: target, Sent: sent, Err: err}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+"/api/jobs/"+url.PathEscape(id)+"/logs/tail", http.NoBody)
+	path, err := jobPath(id)
+	if err != nil {
+		return fail(SentNo, err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+path+"/logs/tail", http.NoBody)
 	if err != nil {
 		return fail(SentNo, err)
 	}
@@ -173,20 +201,20 @@ func (d *Dashboard) FollowJobLogs(ctx context.Context, id string, w io.Writer) e
 	key := askWebSocket(request)
 	response, err := d.http.Do(request)
 	if err != nil {
-		return fail(d.sentBefore(err), err)
+		return fail(d.sentBefore(err), d.noAnswer(ctx, err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096)) // what there is explains the status
 		err := refusal(response.StatusCode, string(text))
 		if response.StatusCode == http.StatusOK {
-			err = fmt.Errorf("%w at %s: %w", ErrNoDashboard, d.base, err)
+			err = fmt.Errorf("%w at %s: %w", ErrNoDashboard, d.name, err)
 		}
 		return fail(SentYes, err)
 	}
 	conn, ok := response.Body.(io.ReadWriter)
 	if !ok || !isWebSocket(response, key) {
-		return fail(SentYes, fmt.Errorf("%w at %s: the answer is no web socket", ErrNoDashboard, d.base))
+		return fail(SentYes, fmt.Errorf("%w at %s: the answer is no web socket", ErrNoDashboard, d.name))
 	}
 	socket := &webSocket{reader: bufio.NewReader(conn), writer: conn}
 	// Reads do not know the context: closing the connection ends them.
