@@ -258,7 +258,11 @@ func TestOnARealRay(t *testing.T) {
 		f.raised("restarts used up", "ActorDiedError", "worker process has died")
 		f.is("draining", "2")
 		f.raised("drained call", "ActorDiedError")
-		for _, how := range []string{"sigterm", "terminated", "scoped"} {
+		asked := []string{"sigterm", "terminated"}
+		if !strings.HasPrefix(raytest.RayVersion(t), "2.48.") { // which kills an actor without handles at once
+			asked = append(asked, "scoped")
+		}
+		for _, how := range asked {
 			if !printed(t, head, "OnExit of on-"+how) {
 				t.Errorf("OnExit did not run when %s", how)
 			}
