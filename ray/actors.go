@@ -278,6 +278,7 @@ func (h *ActorHandle) prepare(ctx context.Context, method string, options pickle
 	}
 	s := h.h.session
 	used, err := s.refs.acquire(h.h, s)
+	runtime.KeepAlive(h) // until it is in use
 	if err != nil {
 		return refuse(err)
 	}
@@ -314,6 +315,7 @@ func begun(target string, err error) error {
 // MaxRestarts; without, Ray restarts it as after a crash. Killing a dead actor is no error.
 func (s *Session) Kill(ctx context.Context, h *ActorHandle, noRestart bool) error {
 	used, err := s.refs.acquire(h.hold(), s)
+	runtime.KeepAlive(h) // until it is in use
 	if err != nil {
 		return &CallError{Target: "kill", Sent: SentNo, Err: err}
 	}

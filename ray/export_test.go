@@ -332,3 +332,9 @@ const (
 
 // Archive builds the zip of a package.
 func Archive(p *Package) ([]byte, error) { return p.archive() }
+
+// HoldBooks keeps a session from looking at its refs until the function that it returns is called.
+func HoldBooks(s *Session) (letGo func()) {
+	s.refs.mu.Lock()
+	return s.refs.mu.Unlock
+}

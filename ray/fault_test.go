@@ -166,6 +166,56 @@ func TestEveryThirdChunkOfAGetFails(t *testing.T) {
 	}
 }
 
+// Many values that are asked for together, while every third piece of what comes fails: what that request does not bring,
+// single gets do, each of which goes on at the piece that failed.
+func TestEveryThirdChunkOfManyValuesFails(t *testing.T) {
+	t.Parallel()
+	middleman, s := behind(t)
+	ctx := deadline(t)
+	value := pattern(6 << 20)
+	refs := make([]*ray.ObjectRef, 8)
+	for i := range refs {
+		var err error
+		if refs[i], err = s.Put(ctx, value[i:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var together, single, failures atomic.Int64
+	middleman.SetHook(func(m *faultproxy.Message) error {
+		n := int64(0)
+		switch {
+		case !m.Response:
+		case m.Method == "/ray.rpc.RayletDriver/GetObject":
+			n = together.Add(1)
+		case m.Method == datapath:
+			resp := &raypb.DataResponse{}
+			if err := proto.Unmarshal(m.Data, resp); err != nil {
+				t.Error(err)
+			}
+			if resp.GetGet() != nil {
+				n = single.Add(1)
+			}
+		}
+		if n > 0 && n%3 == 0 {
+			failures.Add(1)
+			return errInjected
+		}
+		return nil
+	})
+	values, err := s.GetAll(ctx, refs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range values {
+		if got, ok := v.([]byte); !ok || !bytes.Equal(got, value[i:]) {
+			t.Errorf("value %d changed on the way", i)
+		}
+	}
+	if together.Load() < 3 || single.Load() < 16 || failures.Load() < 5 {
+		t.Errorf("%d pieces together, %d alone, %d failures", together.Load(), single.Load(), failures.Load())
+	}
+}
+
 // A put whose eighth chunk fails starts again, and a put whose answer is lost is not done twice.
 func TestChunksOfAPutFail(t *testing.T) {
 	t.Parallel()

@@ -82,7 +82,9 @@ func (s *Session) put(ctx context.Context, target string, data []byte, uses []*t
 // Several Gets of one ref share one transfer. A Get that its caller gave up goes on at the server, until the value is
 // there.
 func (s *Session) Get(ctx context.Context, ref *ObjectRef) (any, error) {
-	return s.get(ctx, "get", ref.hold())
+	v, err := s.get(ctx, "get", ref.hold())
+	runtime.KeepAlive(ref) // the collector would release it before it is in use
+	return v, err
 }
 
 func (s *Session) get(ctx context.Context, target string, h *handle) (any, error) {

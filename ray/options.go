@@ -59,7 +59,8 @@ type MethodOptions struct {
 	// actor's process. CreateActor knows the groups of what it made, so that its handles refuse others; Ray does not tell
 	// those of an actor that GetActor or GetIfExists found.
 	ConcurrencyGroup string
-	// MaxTaskRetries is how often Ray calls again when the actor restarted, in place of the actor's own; nil: the actor's.
+	// MaxTaskRetries is how often Ray calls again when the actor restarted, or raised one of RetryExceptions, in place of the
+	// actor's own; nil: the actor's. Where the actor's own is 0, Ray does so after exceptions only.
 	MaxTaskRetries *int
 	// RetryExceptions are as in TaskOptions.
 	RetryExceptions []Function

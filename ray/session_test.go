@@ -129,6 +129,9 @@ func TestSessionsDoNotShareRefsAndHandles(t *testing.T) {
 	ns := raytest.Namespace(t)
 	a, b := open(t, ray.Config{Namespace: ns}), open(t, ray.Config{Namespace: ns})
 	ctx := deadline(t)
+	if a.Info().JobID == b.Info().JobID || a.ID() == b.ID() {
+		t.Errorf("two sessions are one: %+v, %+v", a.Info(), b.Info())
+	}
 	ref, err := a.Put(ctx, "mine")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"unicode/utf8"
 
@@ -97,6 +98,7 @@ func (s *Session) pickle(form func(*pyvalue.Encoder) (any, error)) (data []byte,
 			return nil, false, nil
 		}
 		t, err := s.refs.acquire(h, s)
+		runtime.KeepAlive(v) // until it is in use
 		if err != nil {
 			return nil, true, &govalue.Error{Err: err}
 		}

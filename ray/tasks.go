@@ -3,6 +3,7 @@ package ray
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"unicode"
@@ -173,6 +174,7 @@ func oneResult(target string, results []*handle) (*handle, error) {
 // stood, Ray lets the next one wait for 30 seconds.
 func (s *Session) Cancel(ctx context.Context, ref *ObjectRef, force, recursive bool) error {
 	used, err := s.refs.acquire(ref.hold(), s)
+	runtime.KeepAlive(ref) // until it is in use
 	if err != nil {
 		return &CallError{Target: "cancel", Sent: SentNo, Err: err}
 	}

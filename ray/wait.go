@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
@@ -23,6 +24,7 @@ func (s *Session) acquireAll(target string, refs []*ObjectRef) ([]*tracked, erro
 		}
 		used = append(used, t)
 	}
+	runtime.KeepAlive(refs) // until they are in use
 	if err := s.Err(); err != nil {
 		s.refs.unuse(used)
 		return refuse(err)

@@ -458,3 +458,45 @@ class Feed:
 
 def process():
     return os.getpid()
+
+
+def who_am_i():
+    context = ray.get_runtime_context()
+    return {"Name": context.get_task_name(), "Resources": context.get_assigned_resources()}
+
+
+def crash_once(path):
+    """Ends its process, but for the second time."""
+    if os.path.exists(path):
+        return "again"
+    with open(path, "x"):
+        pass
+    os._exit(1)
+
+
+def groups():
+    """The placement group of this task, and that of one that it starts."""
+    own = ray.get_runtime_context().get_placement_group_id()
+    return [own, ray.get(group_of_child.remote())]
+
+
+@ray.remote(num_cpus=0)
+def group_of_child():
+    return ray.get_runtime_context().get_placement_group_id()
+
+
+class Attentive:
+    def __init__(self, parties):
+        self.barrier = threading.Barrier(parties)
+
+    def meet(self):
+        self.barrier.wait(60)
+
+    def task_name(self):
+        return ray.get_runtime_context().get_task_name()
+
+    def die_once(self, path):
+        return crash_once(path)
+
+    def fail_until(self, path, attempts):
+        return fail_until(path, attempts)
