@@ -91,6 +91,7 @@ func TestDashboard(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	testDetails(ctx, t, d, s)
 	// The timeline tells of the same calls.
 	waitFor(t, "the timeline", func() bool {
 		events, err := s.Timeline(ctx)
@@ -101,6 +102,61 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("%+v, %v", where, err)
 	}
 	testJobs(ctx, t, d, s)
+}
+
+// Every kind of list can be had with details, and their times are of now.
+func testDetails(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Session) {
+	ref, err := s.Submit(ctx, ray.Function{Name: "fail", Source: "def fail():\n    raise ValueError('on purpose')\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, ref); err == nil {
+		t.Fatal("it did not raise")
+	}
+	now := func(what string, ms int64) {
+		t.Helper()
+		if at := time.UnixMilli(ms); time.Since(at).Abs() > 10*time.Minute {
+			t.Errorf("%s: %v", what, at)
+		}
+	}
+	detail := ray.StateOptions{Detail: true}
+	waitFor(t, "the task to have failed", func() bool {
+		tasks, err := d.Tasks(ctx, ray.StateOptions{Detail: true, Filters: []ray.StateFilter{{Key: "name", Value: "fail"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(tasks.Items) != 1 || tasks.Items[0].State != "FAILED" || tasks.Items[0].StartTimeMS == 0 { // Ray learns of the parts apart
+			return false
+		}
+		task := tasks.Items[0]
+		now("task creation", task.CreationMS)
+		now("task start", task.StartTimeMS)
+		now("task end", task.EndTimeMS)
+		if task.Function != "fail" || task.ErrorType == "" || !strings.Contains(task.ErrorMessage, "on purpose") || task.CreationMS > task.StartTimeMS || task.StartTimeMS > task.EndTimeMS {
+			t.Errorf("%+v", task)
+		}
+		return true
+	})
+	tasks, err := d.Tasks(ctx, detail)
+	if err != nil || len(tasks.Items) < 7 {
+		t.Errorf("%+v, %v", tasks, err)
+	}
+	if actors, err := d.Actors(ctx, detail); err != nil || len(actors.Items) != 3 || actors.Items[0].NumRestarts != "0" {
+		t.Errorf("%+v, %v", actors, err)
+	}
+	nodes, err := d.Nodes(ctx, detail)
+	if err != nil || len(nodes.Items) != 1 {
+		t.Fatalf("%+v, %v", nodes, err)
+	}
+	now("node start", nodes.Items[0].StartTimeMS)
+	workers, err := d.Workers(ctx, detail)
+	if err != nil || len(workers.Items) == 0 {
+		t.Fatalf("%+v, %v", workers, err)
+	}
+	now("worker start", workers.Items[0].StartTimeMS)
+	if jobs, err := d.Jobs(ctx, detail); err != nil || len(jobs.Items) == 0 {
+		t.Errorf("%+v, %v", jobs, err)
+	}
 }
 
 func testJobs(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Session) {
@@ -165,6 +221,43 @@ func testJobs(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Sessio
 	}
 	if err := s.Ping(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// The times of a task are floats on some versions of Ray, and integers or null elsewhere; what is read is written as it was.
+func FuzzStateTask(f *testing.F) {
+	for _, seed := range []string{
+		`{"creation_time_ms": 1795937731084.0, "start_time_ms": 1795937731085, "end_time_ms": null, "name": "f"}`,
+		`{"creation_time_ms": 1e300}`, `{"start_time_ms": 0.5}`, `{"end_time_ms": "1"}`, `null`, `[]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var task, again ray.StateTask
+		if json.Unmarshal(text, &task) != nil {
+			return
+		}
+		written, err := json.Marshal(task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(written, &again); err != nil || again != task {
+			t.Errorf("%+v, %+v, %v", task, again, err)
+		}
+	})
+}
+
+func TestStateTaskTimes(t *testing.T) {
+	var task ray.StateTask
+	text := `{"creation_time_ms": 1795937731084.0, "start_time_ms": 1795937731085, "end_time_ms": null, "name": "f"}`
+	want := ray.StateTask{Name: "f", CreationMS: 1795937731084, StartTimeMS: 1795937731085}
+	if err := json.Unmarshal([]byte(text), &task); err != nil || task != want {
+		t.Errorf("%+v, %v", task, err)
+	}
+	for _, bad := range []string{`{"creation_time_ms": 1e300}`, `{"start_time_ms": 0.5}`, `{"end_time_ms": "1"}`} {
+		if err := json.Unmarshal([]byte(bad), &task); err == nil {
+			t.Errorf("%s passes: %+v", bad, task)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -109,6 +110,40 @@ type StateTask struct {
 	CreationMS    int64  `json:"creation_time_ms"` // detail, Unix
 	StartTimeMS   int64  `json:"start_time_ms"`    // detail, Unix
 	EndTimeMS     int64  `json:"end_time_ms"`      // detail, Unix
+}
+
+// UnmarshalJSON reads a task as the state API writes it: its times are floats there.
+func (t *StateTask) UnmarshalJSON(text []byte) error {
+	type plain StateTask // without this method
+	var read struct {
+		plain
+		CreationMS  millis `json:"creation_time_ms"`
+		StartTimeMS millis `json:"start_time_ms"`
+		EndTimeMS   millis `json:"end_time_ms"`
+	}
+	read.plain = plain(*t)
+	read.CreationMS, read.StartTimeMS, read.EndTimeMS = millis(t.CreationMS), millis(t.StartTimeMS), millis(t.EndTimeMS)
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*t = StateTask(read.plain)
+	t.CreationMS, t.StartTimeMS, t.EndTimeMS = int64(read.CreationMS), int64(read.StartTimeMS), int64(read.EndTimeMS)
+	return nil
+}
+
+// millis is a time in milliseconds that may be written as a float.
+type millis int64
+
+func (m *millis) UnmarshalJSON(text []byte) error {
+	var ms *float64 // nil for null, which changes nothing
+	if err := json.Unmarshal(text, &ms); err != nil || ms == nil {
+		return err
+	}
+	if *ms != math.Trunc(*ms) || math.Abs(*ms) > 1<<53 {
+		return fmt.Errorf("%s is no time in milliseconds", text)
+	}
+	*m = millis(*ms)
+	return nil
 }
 
 // Actors lists actors, dead ones included as long as the cluster remembers them: filter by "state" for the live ones, which
