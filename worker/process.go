@@ -51,6 +51,8 @@ type process struct {
 	log      *slog.Logger
 	// captureOutput is called once, before the actor is constructed.
 	captureOutput func(jobID []byte, class string) error
+	// renice is called once, when the raylet knows the process.
+	renice func() error
 
 	raylet *raylet
 	server *grpc.Server
@@ -69,9 +71,13 @@ func newProcess(l *launch, r *registry, log *slog.Logger) *process {
 	return &process{
 		launch: l, registry: r, limits: defaultLimits, log: log,
 		captureOutput: func(jobID []byte, class string) error { return captureOutput(l.logDir, l.workerID, jobID, class) },
-		caller:        &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID, credentials: l.access.credentials, tracer: calls},
-		tracer:        methods,
-		exits:         make(chan exitRequest, 1), ended: make(chan struct{}),
+		renice: func() error {
+			add, err := niceness(os.Getenv)
+			return errors.Join(err, renice(add))
+		},
+		caller: &directCaller{gcsAddress: l.gcsAddress, clusterID: l.clusterID, credentials: l.access.credentials, tracer: calls},
+		tracer: methods,
+		exits:  make(chan exitRequest, 1), ended: make(chan struct{}),
 	}
 }
 
@@ -86,6 +92,10 @@ func (p *process) run(ctx context.Context) int {
 	if err != nil {
 		p.log.Error("worker cannot start", "error", err)
 		return 1
+	}
+	// Like Ray's own workers, not before: on a busy node, whoever starts should not have to wait.
+	if err := p.renice(); err != nil {
+		p.log.Warn("the niceness is not what Ray's workers have", "error", err)
 	}
 	options, err := p.launch.access.serverOptions()
 	if err != nil {

@@ -182,6 +182,7 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("through Ray Client", func(t *testing.T) { client.t = t; client.both(); client.conforms("Ray Client") })
 	t.Run("through Go", func(t *testing.T) { conformsInGo(t, session, direct, namespace) })
 	t.Run("large values through Go", func(t *testing.T) { largeInGo(t, head, direct, namespace) })
+	t.Run("niceness", func(t *testing.T) { nicenessOfActors(t, head, session, namespace) })
 	t.Run("the tutorial", func(t *testing.T) { tutorial(t, head) })
 	t.Run("calls out of an actor", func(t *testing.T) { callsOut(t, direct, namespace) })
 	t.Run("arguments and results", func(t *testing.T) {
