@@ -33,6 +33,8 @@ type Connector struct {
 	bulk       bulkLane
 	// The owner's: the id of the cluster that was last connected to, and why the last session is over.
 	lastCluster, ended string
+	asked              <-chan gcsAnswer // the owner's: a check of the GCS without a session; nil while there is none
+	refusal            *ConnectError    // the owner's: the newest
 
 	subscribers subscribers
 	present     atomic.Pointer[snapshot]    // never nil
@@ -243,6 +245,7 @@ func (c *Connector) Close(ctx context.Context) error {
 	defer c.unlock()
 	c.set(func(i *Info) {
 		i.State = StateClosed
+		i.GCS.Answers = false
 		i.forgetSession()
 	})
 	return err

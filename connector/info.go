@@ -34,7 +34,8 @@ type Info struct {
 	RayVersion    string `json:"ray_version,omitempty"`
 	PythonVersion string `json:"python_version,omitempty"`
 
-	// Session and GCS are the two links. The GCS's is empty where no GCS was reached from here.
+	// Session and GCS are the two links. The GCS's is empty where no GCS was reached from here. Between two sessions it is
+	// that of the GCS of the last one.
 	Session Link `json:"session"`
 	GCS     Link `json:"gcs"`
 	// DirectMode is Config.Direct. Direct tells whether calls are made directly; NoDirect is the reason when they are not, kept up to date while the
@@ -79,7 +80,7 @@ func (i *Info) standing() string {
 func (i *Info) forgetSession() {
 	i.SessionID, i.JobID, i.NodeID, i.ClusterID, i.GCSAddress, i.RayVersion, i.PythonVersion = "", "", "", "", "", "", ""
 	i.Protocol = ""
-	i.Session.Answers, i.GCS.Answers = false, false
+	i.Session.Answers = false
 	i.Direct, i.NoDirect = false, ""
 	i.Ready, i.Pending = false, ""
 }

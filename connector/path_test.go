@@ -341,7 +341,7 @@ func TestALostSessionLeavesNoTrace(t *testing.T) {
 	if info.SessionID+info.JobID+info.NodeID+info.ClusterID+info.RayVersion+info.PythonVersion+info.GCSAddress+info.NoDirect != "" || info.Direct {
 		t.Errorf("what is gone: %+v", info)
 	}
-	if info.Session.Answers || info.GCS.Answers || info.Session.LastHealthy.IsZero() || info.Epoch != 1 || info.LastError == "" {
+	if info.Session.Answers || info.Session.LastHealthy.IsZero() || info.Epoch != 1 || info.LastError == "" {
 		t.Errorf("%+v", info)
 	}
 	proxy.Refuse(false)

@@ -58,9 +58,12 @@ func (k Kind) NextStep() string {
 	return stepForOther
 }
 
-// stepForLinks says what to do about checks of the two links that failed, each or both; empty when neither did.
-func stepForLinks(session, gcs error) string {
+// stepForLinks says what to do about checks of the links that failed, each or both; empty when neither did. Where there is no
+// second link (used is false) nobody asked the cluster itself.
+func stepForLinks(session error, used bool, gcs error) string {
 	switch {
+	case session != nil && !used:
+		return "look at the head and the way there: its Ray Client server does not answer (ray_client_server*.log), and whether the cluster is up is not known, since its GCS is not reached from here; the session is resumed, or replaced by itself"
 	case session != nil && gcs != nil:
 		return "look at the head and the way there: neither its Ray Client server nor its GCS answers; the connection comes back by itself"
 	case session != nil:

@@ -22,7 +22,7 @@ const (
 )
 
 // supervise is the owner of the connection: the only goroutine that opens and replaces sessions, and that writes c.client,
-// c.path, c.lastGood, c.lastCluster and c.ended.
+// c.path, c.lastGood, c.lastCluster, c.ended, c.asked and c.refusal.
 func (c *Connector) supervise() {
 	defer close(c.allDone)
 	defer c.background.Wait()
@@ -66,13 +66,18 @@ func (c *Connector) rest(d time.Duration) bool {
 	if persistent {
 		due = time.After(d)
 	}
-	select {
-	case <-due:
-	case <-c.kick:
-	case <-c.owner.Done():
-		return false
+	for {
+		select {
+		case <-due:
+			return true
+		case <-c.kick:
+			return true
+		case a := <-c.asked:
+			c.hearGCS(a)
+		case <-c.owner.Done():
+			return false
+		}
 	}
-	return true
 }
 
 // pause waits for d; it returns false when ctx ends first.
@@ -105,6 +110,7 @@ func (c *Connector) connect() error {
 	epoch := c.info.Epoch + 1
 	c.mu.Unlock()
 	old := c.path
+	c.askGCS()
 	addresses, err := c.cfg.resolve()
 	if err != nil {
 		addresses = []endpoints{{asked: c.cfg.Address}}
@@ -150,12 +156,13 @@ func (c *Connector) connect() error {
 		failures, err = append(failures, failure), nil
 	}
 	failed := newConnectErrors(c.cfg.Address, failures)
+	c.awaitGCS()
 	c.mu.Lock()
 	defer c.unlock()
-	c.failure = failed.sameAs()
+	c.failure, c.refusal = failed.sameAs(), failed
 	c.set(func(i *Info) {
 		i.State = StateDisconnected
-		i.LastError, i.NextStep = failed.Error(), failed.NextStep
+		i.LastError, i.NextStep = failed.Error(), c.stepBetween(i.GCS.Answers && c.asked == nil)
 	})
 	c.settle(failed)
 	return failed
@@ -177,7 +184,7 @@ func (c *Connector) attempting(where endpoints) bool {
 func (c *Connector) connected(client *ray.Client, next path, info Info, epoch uint64) {
 	c.mu.Lock()
 	defer c.unlock()
-	c.client, c.path = client, next
+	c.client, c.path, c.asked = client, next, nil
 	c.persistent, c.failure = true, ""
 	c.set(func(i *Info) {
 		info.State, info.Since, info.Epoch = stateOf(true, next.gcs != nil, next.proven), i.Since, epoch
@@ -234,7 +241,7 @@ func (c *Connector) open(epoch uint64, where endpoints) (*ray.Client, path, Info
 		next, err = c.continuePath(c.owner, info)
 	}
 	if err != nil {
-		info.LastError, info.NextStep = err.Error(), stepForLinks(nil, err)
+		info.LastError, info.NextStep = err.Error(), stepForLinks(nil, true, err)
 	}
 	if info.ClusterID == "" && next.proven {
 		info.ClusterID = next.gcs.ClusterID()
@@ -391,7 +398,7 @@ func (c *Connector) check() (gone bool) {
 		if c.path.gcs != nil && gcs.err == nil {
 			i.GCS.answered(gcs.latency)
 		}
-		i.LastError, i.NextStep = "", stepForLinks(first.err, gcs.err)
+		i.LastError, i.NextStep = "", stepForLinks(first.err, c.path.gcs != nil, gcs.err)
 		if err := errors.Join(first.err, gcs.err); err != nil {
 			i.LastError = err.Error()
 		}
@@ -425,6 +432,7 @@ func (c *Connector) lose(cause error) {
 	}
 	c.set(func(i *Info) {
 		i.State, i.LastError, i.NextStep, i.Attempts = StateLost, cause.Error(), stepAfterLoss(cause), 0
+		i.GCS.Answers = i.GCS.Answers && !isOther(cause)
 		i.forgetSession()
 	})
 }

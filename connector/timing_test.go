@@ -245,3 +245,47 @@ func TestVeryLongPauses(t *testing.T) {
 		}
 	})
 }
+
+// Without a session, a Ray Client server that is gone is told from a cluster that is gone, for as long as that lasts.
+func TestBetweenSessionsTheGCSIsStillAsked(t *testing.T) {
+	const alone = "the cluster is up, since its GCS answers"
+	inBubble(t, nil, func(t *testing.T, m *memory, conn *connector.Connector, log *safeBuffer) {
+		m.session.refuse()
+		becomes(t, conn, time.Minute, func(i connector.Info) bool { return i.State == connector.StateDisconnected })
+		time.Sleep(10 * time.Minute)
+		info := conn.Info()
+		if !info.GCS.Answers || time.Since(info.GCS.LastHealthy) > 20*time.Second || info.Cluster.Status != connector.ClusterCurrent {
+			t.Errorf("the GCS answers, and it is %+v, the cluster %+v", info.GCS, info.Cluster)
+		}
+		if !strings.Contains(info.NextStep, alone) || !strings.Contains(info.NextStep, "ray start --head") || strings.Count(log.String(), alone) == 0 {
+			t.Errorf("%q", info.NextStep)
+		}
+		m.gcs.stall()
+		becomes(t, conn, 20*time.Second, func(i connector.Info) bool { return !i.GCS.Answers && i.State == connector.StateDisconnected })
+		time.Sleep(time.Minute)
+		if info := conn.Info(); info.GCS.Answers || strings.Contains(info.NextStep, alone) || info.Cluster.Status != connector.ClusterUnknown {
+			t.Errorf("the GCS is silent: %+v", info)
+		}
+		m.gcs.heal()
+		becomes(t, conn, 30*time.Second, func(i connector.Info) bool { return i.GCS.Answers && strings.Contains(i.NextStep, alone) })
+		m.session.heal()
+		becomes(t, conn, 10*time.Second, func(i connector.Info) bool { return i.State == connector.StateConnected && i.NextStep == "" })
+	})
+}
+
+// What is said of the cluster is what was asked: without a way to the GCS a silent session says nothing of it.
+func TestNobodySpeaksForAClusterThatIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		m.gcs.refuse()
+		conn, _ := newConnector(t, m.config())
+		if err := conn.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.session.stall()
+		becomes(t, conn, 20*time.Second, func(i connector.Info) bool { return i.State == connector.StateReconnecting })
+		if step := conn.Info().NextStep; strings.Contains(step, "the cluster itself answers") || !strings.Contains(step, "is not known") {
+			t.Errorf("%q", step)
+		}
+	})
+}
