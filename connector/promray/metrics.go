@@ -18,6 +18,7 @@ type Metrics struct {
 	attempts        *prometheus.CounterVec
 	connectDuration prometheus.Histogram
 	reconnects      *prometheus.CounterVec
+	stateChanges    *prometheus.CounterVec
 	checkDuration   *prometheus.HistogramVec
 	checkFailures   *prometheus.CounterVec
 	rpcDuration     *prometheus.HistogramVec
@@ -36,6 +37,9 @@ func New() *Metrics {
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "seedcore_ray_reconnects_total", Help: "Sessions that took the place of another, by reason: lost, reset, or cluster_replaced, by one of another cluster.",
 		}, []string{"reason"}),
+		stateChanges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "seedcore_ray_state_changes_total", Help: "Changes of the connection's state, by the state that it came to.",
+		}, []string{"state"}),
 		checkDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "seedcore_ray_health_check_duration_seconds", Help: "How long checks of a link took, failed ones too.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
@@ -51,14 +55,21 @@ func New() *Metrics {
 	for _, reason := range []string{"lost", "reset", "cluster_replaced"} {
 		m.reconnects.WithLabelValues(reason) // a rate needs the 0
 	}
+	for _, s := range states {
+		m.stateChanges.WithLabelValues(string(s))
+	}
 	return m
 }
 
 // Attached implements connector.Metrics.
 func (m *Metrics) Attached(c *connector.Connector) { m.conn.Store(c) }
 
-// Changed implements connector.Metrics; states are read when asked for.
-func (m *Metrics) Changed(connector.Event) {}
+// Changed implements connector.Metrics. The state itself is read when asked for; what it was in between is counted.
+func (m *Metrics) Changed(e connector.Event) {
+	if e.From != e.To {
+		m.stateChanges.WithLabelValues(string(e.To)).Inc()
+	}
+}
 
 // Observed implements connector.Metrics; the cluster is read when asked for.
 func (m *Metrics) Observed(connector.Cluster) {}
@@ -134,7 +145,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (m *Metrics) counted() []prometheus.Collector {
-	return []prometheus.Collector{m.attempts, m.connectDuration, m.reconnects, m.checkDuration, m.checkFailures, m.rpcDuration}
+	return []prometheus.Collector{m.attempts, m.connectDuration, m.reconnects, m.stateChanges, m.checkDuration, m.checkFailures, m.rpcDuration}
 }
 
 // scrape is one collection.

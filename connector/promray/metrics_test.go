@@ -14,6 +14,7 @@ import (
 
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/connector/promray"
+	"github.com/seedcore/seedcore/internal/faultproxy"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
@@ -165,6 +166,72 @@ func gather(t *testing.T, registry prometheus.Gatherer) map[string]float64 {
 		}
 	}
 	return values
+}
+
+// What goes wrong is counted: a cut that the session outlives, checks without an answer, and a session that is lost.
+func TestTroubleIsCounted(t *testing.T) {
+	m := promray.New()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(m)
+	proxy := faultproxy.New(t, raytest.Head(t).ClientAddress())
+	conn, err := connector.New(connector.Config{
+		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t), Metrics: m,
+		HealthInterval: 100 * time.Millisecond, HealthTimeout: 500 * time.Millisecond, ReconnectGrace: 5 * time.Second,
+		FirstBackoff: 50 * time.Millisecond, SlowestBackoff: 100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	defer func() {
+		if err := conn.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := conn.Connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// until waits for all of the series to have at least those values.
+	until := func(want map[string]float64) {
+		t.Helper()
+		for {
+			got := gather(t, registry)
+			missing := ""
+			for series, least := range want {
+				if v, there := got["seedcore_ray_"+series]; !there || v < least {
+					missing += " " + series
+				}
+			}
+			if missing == "" {
+				return
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				t.Fatalf("too few:%s in %v", missing, got)
+			}
+		}
+	}
+	before := gather(t, registry)
+	for _, series := range []string{`state_changes_total{state="degraded"}`, `reconnects_total{reason="lost"}`, `session_resumptions_total{}`} {
+		if v, there := before["seedcore_ray_"+series]; !there || v != 0 {
+			t.Errorf("before anything went wrong %s is %v, %v", series, v, there)
+		}
+	}
+	proxy.Stall()
+	until(map[string]float64{`health_check_failures_total{link="session"}`: 1, `state_changes_total{state="degraded"}`: 1, `link_answers{link="gcs"}`: 1})
+	if got := gather(t, registry); got[`seedcore_ray_connected{}`] != 0 || got[`seedcore_ray_link_answers{link="session"}`] != 0 || got[`seedcore_ray_health_check_failures_total{link="gcs"}`] != 0 {
+		t.Errorf("while the session is silent: %v", got)
+	}
+	proxy.Cut()
+	proxy.Resume()
+	until(map[string]float64{`session_resumptions_total{}`: 1, `state_changes_total{state="connected"}`: 2, `connected{}`: 1})
+	proxy.Refuse(true)
+	proxy.Cut()
+	until(map[string]float64{`state_changes_total{state="lost"}`: 1, `connect_attempts_total{outcome="not_ray"}`: 1, `link_answers{link="gcs"}`: 1})
+	proxy.Refuse(false)
+	until(map[string]float64{`reconnects_total{reason="lost"}`: 1, `session_epoch{}`: 2, `connected{}`: 1})
 }
 
 func TestDirectCallsNeedALink(t *testing.T) {
