@@ -100,3 +100,64 @@ func TestTheTablesNameWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+var (
+	exported = regexp.MustCompile(`\b[A-Z]\w*`)
+	aTest    = regexp.MustCompile("`(Test\\w+|[\\w/]+_test\\.go)`")
+)
+
+// docs/environment.md names for each variable of the connection a test, and for each function of the Python system what is here:
+// all of these are there.
+func TestTheEnvironmentsTablesNameWhatIsThere(t *testing.T) {
+	root := raytest.Root(t)
+	text, err := os.ReadFile(filepath.Join(root, "docs", "environment.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := docnames.Read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	section, _ := docnames.Section(string(text), "The connection")
+	variables := docnames.Rows(section)
+	for _, cells := range variables {
+		tests := aTest.FindAllStringSubmatch(cells[len(cells)-1], -1)
+		if len(tests) == 0 {
+			t.Errorf("no test: %q", cells)
+		}
+		for _, test := range tests {
+			_, err := os.Stat(filepath.Join(root, test[1]))
+			if !there.Tests("", test[1]) && err != nil {
+				t.Errorf("there is no %s: %q", test[1], cells)
+			}
+		}
+	}
+	section, _ = docnames.Section(string(text), "From the functions of the Python system")
+	functions := docnames.Rows(section)
+	for _, cells := range functions {
+		if len(cells) != 2 || cells[1] == "" {
+			t.Errorf("nothing is here: %q", cells)
+			continue
+		}
+		for _, code := range docnames.Quoted(cells[1]) {
+			if aCommand.MatchString(code) && !named(t, there, root, code) {
+				t.Errorf("there is no %s: %q", code, cells)
+			}
+			if strings.HasPrefix(code, "GET ") {
+				continue // docs/api.md has these
+			}
+			for _, name := range exported.FindAllString(code, -1) {
+				known := false
+				for _, pkg := range []string{"connector", "ray"} {
+					known = known || there.Declares(pkg+"."+name) || there.DeclaresMember(pkg, name)
+				}
+				if !known {
+					t.Errorf("there is no %s: %q", name, cells)
+				}
+			}
+		}
+	}
+	if len(variables) < 10 || len(functions) < 18 {
+		t.Errorf("%d variables and %d functions", len(variables), len(functions))
+	}
+}
