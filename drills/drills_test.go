@@ -147,6 +147,9 @@ func (r *rig) round(t *testing.T, d drill, run func(*rig), result *outcome) bool
 	r.recovered(before, d.same)
 	r.timeline.note("all is well again")
 	r.load.check(t)
+	if r.load.counts()[done] == counts[done] {
+		t.Error("of all calls in this round none was done: there was no load")
+	}
 	if now := r.conn.Info().ClusterID; (now == cluster) != (d.same != sameNames) {
 		t.Errorf("the cluster's id was %s and is %s", cluster, now)
 	}
