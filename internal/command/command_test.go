@@ -40,6 +40,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		"unknown flag":       {args: []string{"serve", "--fast"}, code: 2, text: "--fast"},
 		"bad level":          {args: []string{"serve", "--log-level", "loud"}, code: 2, text: "log-level"},
 		"doctor, no head":    {args: []string{"doctor", "ray://127.0.0.1:1"}, code: 1, text: "-> start the head", not: "seedcore: "},
+		"status, no head":    {args: []string{"status"}, env: nowhere, code: 1, text: "next step   start the head"},
 		"doctor, JSON":       {args: []string{"doctor", "ray://127.0.0.1:1", "--json"}, code: 1, text: `"healthy": false`, not: "seedcore: "},
 		"doctor, bad":        {args: []string{"doctor", "http://head:8265"}, code: 2, text: "ray://head:10001"},
 		"doctor, no time":    {args: []string{"doctor", "ray://127.0.0.1:1", "--timeout", "0s"}, code: 2, text: "--timeout is 0s"},

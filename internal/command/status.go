@@ -127,6 +127,12 @@ func (r clusterStatus) print(out io.Writer) error {
 	i := r.Connection
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "connection\t%s\tasked %s, resolved %s\n", i.State, i.Address, known(i.Resolved))
+	if i.LastError != "" && r.Error == "" { // it answers, and something is wrong with it all the same
+		fmt.Fprintf(w, "trouble\t%s\n", i.LastError)
+	}
+	if i.NextStep != "" {
+		fmt.Fprintf(w, "next step\t%s\n", i.NextStep)
+	}
 	fmt.Fprintf(w, "namespace\t%s\n", i.Namespace)
 	if r.Error == "" {
 		fmt.Fprintf(w, "cluster\t%s\tRay %s, Python %s, GCS %s\n", known(i.ClusterID), known(i.RayVersion), known(i.PythonVersion), known(i.GCSAddress))

@@ -78,3 +78,12 @@ func TestStatusTellsUnknownFromNone(t *testing.T) {
 		}
 	}
 }
+
+// Whoever asks is told what is wrong and what to do about it, also of a connection that answers.
+func TestStatusSaysWhatToDo(t *testing.T) {
+	info := connector.Info{State: connector.StateDegraded, Namespace: "ns", LastError: "the GCS is silent", NextStep: "open the way"}
+	text, _, err := command.Status(t.Context(), info, cluster{})
+	if err != nil || !strings.Contains(text, "trouble     the GCS is silent\nnext step   open the way\n") {
+		t.Errorf("%v:\n%s", err, text)
+	}
+}
