@@ -147,6 +147,9 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 		_, err := s.refs.acquire(class.object, s)
 		return refuse(err)
 	}
+	if err := s.havePackages(ctx, opts.RuntimeEnv); err != nil {
+		return refuse(err)
+	}
 	object, baseline, err := s.withGroups(ctx, target, class, opts.ConcurrencyGroups)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package ray
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,7 +48,7 @@ type Config struct {
 	// RuntimeEnv of the session's process and of all its tasks and actors that have none of their own; nil: the cluster's.
 	// What it imports (Function) has to be here. One that cannot be set up is ErrRuntimeEnvSetup.
 	RuntimeEnv *RuntimeEnv
-	// Packages are uploaded before the session begins, so that RuntimeEnv can name their URIs.
+	// Packages are uploaded before the session begins, so that RuntimeEnv can name their URIs; see UploadPackage.
 	Packages []*Package
 	// Dial opens the connections; nil: TCP.
 	Dial Dialer
@@ -64,6 +65,14 @@ type Config struct {
 	// Logger receives cuts and resumptions of the connection. Nil: nothing is logged. Errors that are returned are not
 	// logged.
 	Logger *slog.Logger
+
+	bounds sessionBounds
+}
+
+// sessionBounds are bounds that only tests change.
+type sessionBounds struct {
+	pinned time.Duration // how long Ray keeps a package without a renewal
+	init   time.Duration // of the attempt to make the server start its process for the session
 }
 
 // withDefaults checks c and fills in what was left out.
@@ -93,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 		// The wire carries whole seconds, and zero would switch recovery off.
 		c.ReconnectGrace = (c.ReconnectGrace + time.Second - 1).Truncate(time.Second)
 	}
+	c.bounds.pinned, c.bounds.init = cmp.Or(c.bounds.pinned, pinned), cmp.Or(c.bounds.init, initTimeout)
 	if c.CallTimeout == 0 {
 		c.CallTimeout = DefaultCallTimeout
 	}

@@ -33,6 +33,7 @@ func (s *Session) run() {
 	defer close(s.stopped)
 	var watching sync.WaitGroup
 	watching.Go(s.watch)
+	watching.Go(s.keepPackages)
 	defer watching.Wait()
 	var cutAt time.Time // when the last stream ended on which something came
 	pace := pacer{firstResumePause, lastResumePause}

@@ -338,3 +338,17 @@ func HoldBooks(s *Session) (letGo func()) {
 	s.refs.mu.Lock()
 	return s.refs.mu.Unlock
 }
+
+// SessionBounds are bounds of a session that users cannot change.
+type SessionBounds struct {
+	Pinned, Init time.Duration
+}
+
+// With returns a configuration with other bounds; zero ones stay as they are.
+func (b SessionBounds) With(cfg Config) Config {
+	cfg.bounds = sessionBounds{pinned: b.Pinned, init: b.Init}
+	return cfg
+}
+
+// MaxPins bounds the packages that a session keeps in the cluster.
+const MaxPins = maxPins

@@ -21,7 +21,8 @@ import (
 const (
 	// pingTimeout bounds the first round trip. A server without a free thread accepts connections and never answers.
 	pingTimeout = 15 * time.Second
-	// initTimeout bounds one attempt to make the server start its process for the session: seconds on an idle machine.
+	// initTimeout bounds one attempt to make the server start its process for the session: seconds on an idle machine, unless
+	// there is a runtime environment to set up.
 	initTimeout = 40 * time.Second
 	// firstOpenPause and lastOpenPause bound the pauses between attempts. Each failed attempt keeps a thread of the
 	// server busy for the grace period.
@@ -34,7 +35,8 @@ const (
 // errStart: the server could not start a process for the session. Ray's fork fails at random.
 var errStart = errors.New("the Ray Client server failed to start a process for the session")
 
-// Open makes a new session. A context without deadline is given DefaultOpenTimeout.
+// Open makes a new session. A context without deadline is given DefaultOpenTimeout, which may be too short for a RuntimeEnv
+// that takes its time, such as one with Pip: Open waits for it as long as ctx allows.
 //
 // Ray's server fails to start sessions at random; Open tries again, as a new client, until ctx ends. It does not wait for
 // a server to appear: when nothing answers at the address, or something that is no Ray Client server or has no room for
@@ -132,7 +134,7 @@ func newSession(cfg Config) (*Session, error) {
 		data: raypb.NewRayletDataStreamerClient(conn), rpc: raypb.NewRayletDriverClient(conn),
 		out: newOutbox(MaxInFlight, MaxInFlightBytes), mine: newImportedThings(),
 		accepted: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}), turned: make(chan struct{}, 1), mutating: make(chan struct{}, 1),
-		together: make(chan struct{}, 1),
+		together: make(chan struct{}, 1), pins: newPins(),
 	}
 	s.refs = newReferences(s)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
@@ -220,12 +222,18 @@ func failedTLS(c *Credentials, err error) bool {
 
 // introduce makes the server start its process for the session, and learns where the session is.
 func (s *Session) introduce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, initTimeout)
-	defer cancel()
-	if err := s.init(ctx); err != nil {
+	first := ctx
+	if s.cfg.RuntimeEnv == nil {
+		var cancel context.CancelFunc
+		first, cancel = context.WithTimeout(ctx, s.cfg.bounds.init)
+		defer cancel()
+	}
+	if err := s.init(first); err != nil {
 		return err
 	}
 	close(s.accepted)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.bounds.init)
+	defer cancel()
 	about, err := s.connectionInfo(ctx, "connection info")
 	if err != nil {
 		return err
@@ -280,10 +288,14 @@ func (s *Session) init(ctx context.Context) error {
 	if answer.GetOk() {
 		return nil
 	}
-	text := lastLine(answer.GetMsg())
 	if s.cfg.RuntimeEnv != nil && strings.Contains(answer.GetMsg(), "runtime_env") {
+		text := strings.TrimSpace(answer.GetMsg())
+		if _, cause, ok := strings.Cut(text, "it is caused by:\n"); ok {
+			text = cause
+		}
 		return SystemError{Class: "RuntimeEnvSetupError", Message: text}.typed()
 	}
+	text := lastLine(answer.GetMsg())
 	// The process died before it was up, seen from different places of the server.
 	for _, sign := range []string{"Starting Ray client server failed", "Proxy failed to Connect to backend", "psutil", "Server startup failed"} {
 		if strings.Contains(answer.GetMsg(), sign) {

@@ -46,9 +46,6 @@ const (
 	filesLayout   = "seedcore files 1\n"
 )
 
-// pinned is how long Ray keeps a package that nothing uses yet: its own drivers ask for the same.
-const pinned = 10 * time.Minute
-
 // Package is a zip archive for RuntimeEnv.WorkingDir or RuntimeEnv.PyModules, named by the hash of its content: the same
 // content has the same URI everywhere.
 type Package struct {
@@ -353,10 +350,11 @@ func buildBinary(programs []program) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// UploadPackage makes the package available in the cluster, unless it is there, and returns its URI. It is kept for ten
-// minutes from then on; Ray drops it after that with the last user that names it: call this before every creation, or
-// name the package in Config.Packages. ErrUnsupportedBinary if it is of a program that is not for the cluster's nodes, see
-// Session.Platform; nothing was uploaded then.
+// UploadPackage makes the package available in the cluster, unless it is there, and returns its URI. The session keeps it
+// there while it lives, as it does the last 100 packages that it uploaded: it uploads one again that Ray dropped, so that the
+// package's files have to stay as they are. Ray drops a package some ten minutes after the end of the last session that keeps
+// it, unless a job or a detached actor names it: see ErrPackageGone. ErrUnsupportedBinary if it is of a program that is not
+// for the cluster's nodes, see Session.Platform; nothing was uploaded then.
 func (s *Session) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
 	if len(p.programs) > 0 {
 		platform, err := s.Platform(ctx)
@@ -370,27 +368,34 @@ func (s *Session) UploadPackage(ctx context.Context, p *Package) (uri string, er
 	return s.upload(ctx, p)
 }
 
-// upload puts a package into the cluster, where it stays for a while before somebody uses it.
+// upload puts a package into the cluster, and keeps it there.
 func (s *Session) upload(ctx context.Context, p *Package) (uri string, err error) {
-	uri = p.URI()
-	if err := s.pin(ctx, uri); err != nil {
+	since := time.Now()
+	if _, err := s.store(ctx, p); err != nil {
 		return "", fmt.Errorf("ray: upload package: %w", err)
+	}
+	s.pins.add(p, since)
+	return p.URI(), nil
+}
+
+// store puts a package into the cluster unless it is there, where it stays for the time of a pin. gone tells that it is not
+// there and cannot be made.
+func (s *Session) store(ctx context.Context, p *Package) (gone bool, err error) {
+	uri := p.URI()
+	// First: what is there now could be dropped before it is pinned.
+	if err := s.pin(ctx, uri); err != nil {
+		return false, err
 	}
 	exists, err := s.KVExists(ctx, "", uri)
-	if err != nil {
-		return "", fmt.Errorf("ray: upload package: %w", err)
-	}
-	if exists {
-		return uri, nil
+	if err != nil || exists {
+		return false, err
 	}
 	data, err := p.archive()
 	if err != nil {
-		return "", fmt.Errorf("ray: upload package: %w", err)
+		return true, err
 	}
-	if _, err := s.KVPut(ctx, "", uri, data, true); err != nil {
-		return "", fmt.Errorf("ray: upload package: %w", err)
-	}
-	return uri, nil
+	_, err = s.KVPut(ctx, "", uri, data, true)
+	return false, err
 }
 
 // pin keeps a package. Ray's server takes this from clients that have no session yet only, so that it goes out under the
@@ -403,7 +408,7 @@ func (s *Session) pin(ctx context.Context, uri string) error {
 	ctx, cut := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "client_id", hex.EncodeToString(id)))
 	defer cut()
 	defer context.AfterFunc(s.ctx, cut)()
-	_, err := s.rpc.PinRuntimeEnvURI(ctx, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(pinned / time.Second)}, grpc.WaitForReady(true))
+	_, err := s.rpc.PinRuntimeEnvURI(ctx, &raypb.ClientPinRuntimeEnvURIRequest{Uri: uri, ExpirationS: int32(s.cfg.bounds.pinned / time.Second)}, grpc.WaitForReady(true))
 	if err != nil {
 		if ctx.Err() != nil && s.ctx.Err() == nil {
 			err = ended(ctx)

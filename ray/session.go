@@ -38,6 +38,7 @@ type Session struct {
 	out  *outbox
 	refs *references
 	mine *importedThings
+	pins *pins
 
 	// ctx ends when the session is over or must be, with the reason if that is a loss; cancel is the only way to stop the
 	// owner goroutine.

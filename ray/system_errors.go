@@ -3,6 +3,8 @@ package ray
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -119,9 +121,20 @@ type ObjectOwner struct {
 	WorkerID, NodeID string // 56 hex characters each
 }
 
-// RuntimeEnvSetupError says that the cluster could not set up a runtime environment: ErrRuntimeEnvSetup. The Message has what
-// the nodes said, such as the output of pip.
+// RuntimeEnvSetupError says that the cluster could not set up a runtime environment: ErrRuntimeEnvSetup, and ErrPackageGone if
+// that is because it does not have a package. The Message has what the nodes said, such as the output of pip.
 type RuntimeEnvSetupError struct{ SystemError }
+
+// packageGone is how the nodes say, in the middle of a traceback, that the cluster does not have a package.
+var packageGone = regexp.MustCompile(`Failed to download runtime_env file package (gcs://\S+) from the GCS`)
+
+// Package returns the URI of the package that the cluster does not have, where that is the reason; otherwise "".
+func (e *RuntimeEnvSetupError) Package() string {
+	if found := packageGone.FindStringSubmatch(e.Message); found != nil {
+		return found[1]
+	}
+	return ""
+}
 
 // UnschedulableError says that no node can run the task as it was asked for, or its placement group was removed:
 // ErrUnschedulable.
@@ -138,7 +151,6 @@ func (e *NodeDiedError) Error() string         { return e.text(ErrNodeDied) }
 func (e *OutOfMemoryError) Error() string      { return e.text(ErrOutOfMemory) }
 func (e *ObjectStoreFullError) Error() string  { return e.text(ErrObjectStoreFull) }
 func (e *ObjectLostError) Error() string       { return e.text(ErrObjectLost) }
-func (e *RuntimeEnvSetupError) Error() string  { return e.text(ErrRuntimeEnvSetup) }
 func (e *UnschedulableError) Error() string    { return e.text(ErrUnschedulable) }
 
 func (e *ActorDiedError) Unwrap() []error        { return []error{ErrActorDied, &e.SystemError} }
@@ -151,9 +163,22 @@ func (e *NodeDiedError) Unwrap() []error        { return []error{ErrNodeDied, &e
 func (e *OutOfMemoryError) Unwrap() []error     { return []error{ErrOutOfMemory, &e.SystemError} }
 func (e *ObjectStoreFullError) Unwrap() []error { return []error{ErrObjectStoreFull, &e.SystemError} }
 func (e *ObjectLostError) Unwrap() []error      { return []error{ErrObjectLost, &e.SystemError} }
-func (e *RuntimeEnvSetupError) Unwrap() []error { return []error{ErrRuntimeEnvSetup, &e.SystemError} }
 
 func (e *UnschedulableError) Unwrap() []error { return []error{ErrUnschedulable, &e.SystemError} }
+
+func (e *RuntimeEnvSetupError) Error() string {
+	if e.Package() != "" {
+		return e.text(fmt.Errorf("%w: %w", ErrRuntimeEnvSetup, ErrPackageGone))
+	}
+	return e.text(ErrRuntimeEnvSetup)
+}
+
+func (e *RuntimeEnvSetupError) Unwrap() []error {
+	if e.Package() != "" {
+		return []error{ErrRuntimeEnvSetup, ErrPackageGone, &e.SystemError}
+	}
+	return []error{ErrRuntimeEnvSetup, &e.SystemError}
+}
 
 // condition is what a class of Ray's exceptions means for a call.
 type condition struct {

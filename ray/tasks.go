@@ -82,6 +82,9 @@ func (s *Session) Submit(ctx context.Context, fn Function, args ...any) (*Object
 // SubmitWith is Submit with options, which may ask for any number of results.
 func (s *Session) SubmitWith(ctx context.Context, fn Function, opts TaskOptions, args ...any) ([]*ObjectRef, error) {
 	options, err := opts.pickled()
+	if err == nil {
+		err = s.havePackages(ctx, opts.RuntimeEnv)
+	}
 	if err != nil {
 		return nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
 	}
