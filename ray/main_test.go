@@ -49,6 +49,7 @@ func TestOneSession(t *testing.T) {
 		"values of other classes keep their parts":  testValuesOfOtherClasses,
 		"values of Python's own types":              testValuesOfPythonsTypes,
 		"typed values":                              testTypedValues,
+		"lists and dicts of any class":              testContainers,
 		"arrays":                                    testArrays,
 		"refs and handles in containers":            testRefsAndHandlesInContainers,
 		"large values travel in chunks":             testLargeValuesTravelInChunks,

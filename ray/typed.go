@@ -11,10 +11,10 @@ import (
 //   - a value fits into its own type, and anything into any;
 //   - integers fit into every integer and float type that holds them exactly, and into big.Int; floats into floats, never
 //     into integers; bytes that are UTF-8 also into string;
-//   - lists, tuples, sets and arrays fit into slices, and into Go arrays of their length; an Array of several dimensions
-//     into slices of slices;
-//   - dicts fit into maps, and into structs by the names of json tags, in any case: unknown names are passed over, fields
-//     without a value keep what they have. So do the attributes of an instance of a class (a dataclass, say), and the
+//   - lists, tuples, sets, deques, arrays and ranges of up to a million numbers fit into slices, and into Go arrays of their
+//     length; an Array of several dimensions into slices of slices;
+//   - dicts fit into maps (an OrderedDict, defaultdict or Counter, too), and into structs by the names of json tags, in any
+//     case: unknown names are passed over, fields without a value keep what they have. So do the attributes of an instance of a class (a dataclass, say), and the
 //     values of a namedtuple into a slice;
 //   - text fits into an encoding.TextUnmarshaler, and so do Decimal, UUID, Date and DateTime: a Decimal into a big.Rat;
 //   - None makes pointers, slices, maps and interfaces nil, leaves a field of a struct as it is, and fits into nothing else.

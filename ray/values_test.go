@@ -1,6 +1,7 @@
 package ray_test
 
 import (
+	"encoding/json"
 	"errors"
 	"math/big"
 	"reflect"
@@ -63,7 +64,7 @@ func testValuesOfPythonsTypes(t *testing.T, s *ray.Session) {
 		"datetime datetime.datetime(2026, 11, 24, 8, 30, tzinfo=datetime.timezone(datetime.timedelta(seconds=3600)))",
 		"datetime datetime.datetime(2026, 11, 24, 8, 30)", "date datetime.date(2026, 11, 24)", "time datetime.time(8, 30, 0, 5)",
 		"timedelta datetime.timedelta(days=-1, seconds=86399)", "Decimal Decimal('0.10')", "UUID UUID('00000000-0000-0000-0000-000000000005')",
-		"int 1267650600228229401496703205376", "dict {'n': 1, 'inner': {'tags': ['x']}}", "dict {3: 'three'}", "NoneType None",
+		"int 1267650600228229401496703205376", "int 12", "int 123456789012345678901234567890", "float 0.5", "dict {'n': 1, 'inner': {'tags': ['x']}}", "dict {3: 'three'}", "NoneType None",
 	}
 	type inner struct {
 		Tags []string `json:"tags"`
@@ -73,7 +74,8 @@ func testValuesOfPythonsTypes(t *testing.T, s *ray.Session) {
 		python.Dict{{Key: python.Tuple{1, 2}, Value: []float64{3.5}}}, 1+2i, time.Date(2026, 11, 24, 8, 30, 0, 0, berlin),
 		python.DateTime{Date: python.Date{Year: 2026, Month: 11, Day: 24}, Time: python.Time{Hour: 8, Minute: 30}},
 		python.Date{Year: 2026, Month: 11, Day: 24}, python.Time{Hour: 8, Minute: 30, Microsecond: 5}, -time.Second, python.Decimal("0.10"),
-		python.UUID{15: 5}, new(big.Int).Lsh(big.NewInt(1), 100), struct {
+		python.UUID{15: 5}, new(big.Int).Lsh(big.NewInt(1), 100),
+		json.Number("12"), json.Number("123456789012345678901234567890"), json.Number("5e-1"), struct {
 			N     int   `json:"n"`
 			Inner inner `json:"inner"`
 		}{1, inner{[]string{"x"}}}, map[int]string{3: "three"}, (*inner)(nil),
@@ -137,6 +139,33 @@ func testTypedValues(t *testing.T, s *ray.Session) {
 	}
 }
 
+// What Python takes for a list or a dict is one, whatever its class; and nothing else is.
+func testContainers(t *testing.T, s *ray.Session) {
+	v, err := ray.As[map[string]any](result(t, s, "containers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"range": []int{1, 5, 9}, "down": []int8{3, 2, 1}, "counter": map[string]int{"a": 2, "b": 1, "c": 1}, "no counts": map[string]int{},
+		"deque": []int{1, 2}, "empty": []int{}, "default": map[int][]int{1: {2}}, "ordered": map[string]int{}, "by pair": map[[2]int]string{{1, 2}: "x"},
+	} {
+		into := reflect.New(reflect.TypeOf(want))
+		if err := ray.Decode(v[name], into.Interface()); err != nil || !reflect.DeepEqual(into.Elem().Interface(), want) {
+			t.Errorf("%s: %v, %v", name, into.Elem(), err)
+		}
+	}
+	for name, into := range map[string]any{
+		"endless": new([]int), "job": new([]any), "default": new(map[string]any), "range": new(map[string]int), "by pair": new(map[any]any),
+	} {
+		if err := ray.Decode(v[name], into); !errors.Is(err, ray.ErrValueMismatch) {
+			t.Errorf("%s into a %T: %v", name, into, err)
+		}
+	}
+	if level, ok := v["level"].(*python.Object); !ok || level.Class != "Level" {
+		t.Errorf("a member of an enum that cannot be imported: %v", v["level"])
+	}
+}
+
 func testArrays(t *testing.T, s *ray.Session) {
 	v, err := ray.As[map[string]any](result(t, s, "arrays"))
 	if err != nil {
@@ -170,7 +199,7 @@ func testArrays(t *testing.T, s *ray.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	description, err := result(t, s, "describe", small)
+	description, err := result(t, s, "describe", *small)
 	want := map[string]any{
 		"type": "ndarray", "dtype": "<i4", "shape": []any{int64(2), int64(2)},
 		"values": []any{[]any{int64(1), int64(2)}, []any{int64(3), int64(4)}}, "writable": false, // arguments are read-only in Ray

@@ -1,5 +1,11 @@
 package python
 
+import (
+	"iter"
+	"maps"
+	"math"
+)
+
 // Global names a class, a function or another thing that a module holds. It arrives where a value is such a thing; it
 // cannot be sent, for a name that the cluster cannot import would end the session. Use Session.Submit and PythonClass.
 type Global struct{ Module, Name string }
@@ -25,8 +31,8 @@ type Object struct {
 	Entries Dict
 }
 
-// Attributes returns the attributes of a plain instance, with those in slots, or else the entries of a dict that have text
-// keys; nil if the object has neither. It is what a struct or a map is filled from. The caller must not change it.
+// Attributes returns the attributes of a plain instance, with those in slots, or else the entries of a dict if all keys are
+// text; nil if the object has neither. It is what a struct or a map is filled from. The caller must not change it.
 func (o *Object) Attributes() map[string]any {
 	switch state := o.State.(type) {
 	case map[string]any:
@@ -48,23 +54,85 @@ func (o *Object) Attributes() map[string]any {
 		}
 		return all
 	}
-	if len(o.Entries) == 0 {
+	pairs := o.Pairs()
+	if pairs == nil {
 		return nil
 	}
-	named := make(map[string]any, len(o.Entries))
-	for _, item := range o.Entries {
-		if key, ok := item.Key.(string); ok {
-			named[key] = item.Value
+	named := map[string]any{}
+	for key, value := range pairs {
+		text, ok := key.(string)
+		if !ok {
+			return nil
 		}
+		named[text] = value
 	}
 	return named
 }
 
-// Elements returns Items, or Args if there are none: the values of a list, a deque, a namedtuple or an enum member. It is
-// what a slice is filled from.
+// Pairs returns the keys and values of an instance of a dict, an OrderedDict, defaultdict and Counter among them; nil for all
+// else. It is what a map is filled from.
+func (o *Object) Pairs() iter.Seq2[any, any] {
+	switch {
+	case len(o.Entries) > 0, o.Class == "collections.OrderedDict", o.Class == "collections.defaultdict":
+		return o.Entries.All()
+	case o.Class == "collections.Counter" && len(o.Args) == 1: // its only argument is a dict
+		switch counts := o.Args[0].(type) {
+		case Dict:
+			return counts.All()
+		case map[any]any:
+			return maps.All(counts)
+		case map[string]any:
+			return func(yield func(any, any) bool) {
+				for key, value := range counts {
+					if !yield(key, value) {
+						return
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Elements returns Items, or Args if there are none: the values of a list, a deque, a namedtuple or an enum member. Those of a
+// range are its numbers. Nil if the object has something else instead, such as attributes. It is what a slice is filled from.
 func (o *Object) Elements() []any {
-	if len(o.Items) > 0 {
+	switch {
+	case len(o.Items) > 0:
 		return o.Items
+	case o.Class == "collections.deque": // the arguments are others
+		return []any{}
+	case o.Class == "builtins.range":
+		return o.numbers()
+	case len(o.Args) == 0 && (o.State != nil || len(o.Entries) > 0):
+		return nil
 	}
 	return o.Args
+}
+
+// maxRange bounds the numbers of a range, which takes a few bytes however many there are.
+const maxRange = 1_000_000
+
+// numbers are those of range(start, stop, step); nil if there are more than maxRange.
+func (o *Object) numbers() []any {
+	if len(o.Args) != 3 {
+		return nil
+	}
+	start, ok1 := o.Args[0].(int64)
+	stop, ok2 := o.Args[1].(int64)
+	step, ok3 := o.Args[2].(int64)
+	if !ok1 || !ok2 || !ok3 || step == 0 {
+		return nil
+	}
+	all := []any{}
+	for n := start; step > 0 && n < stop || step < 0 && n > stop; n += step {
+		if len(all) == maxRange {
+			return nil
+		}
+		all = append(all, n)
+		if step > 0 && n > math.MaxInt64-step || step < 0 && n < math.MinInt64-step {
+			break
+		}
+	}
+	return all
 }

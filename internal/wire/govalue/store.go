@@ -3,6 +3,8 @@ package govalue
 import (
 	"encoding"
 	"fmt"
+	"iter"
+	"maps"
 	"math"
 	"math/big"
 	"reflect"
@@ -20,8 +22,14 @@ type Attributed interface {
 
 // Sequence is a value of another type that may be stored in slices and arrays.
 type Sequence interface {
-	// Elements returns the elements, some of which may be a Sequence or a []any.
+	// Elements returns the elements, some of which may be a Sequence or a []any; nil if there can be none.
 	Elements() []any
+}
+
+// Mapping is a value of another type that may be stored in a map.
+type Mapping interface {
+	// Pairs returns the keys and values; nil if there can be none.
+	Pairs() iter.Seq2[any, any]
 }
 
 // Storer is a value that knows some destinations better than Store does.
@@ -114,6 +122,11 @@ func store(dst reflect.Value, v any, depth int) error {
 func storeOther(dst reflect.Value, v any, depth int) error {
 	switch dst.Kind() {
 	case reflect.Struct, reflect.Map:
+		if x, ok := v.(Mapping); ok && dst.Kind() == reflect.Map {
+			if pairs := x.Pairs(); pairs != nil {
+				return storePairs(dst, pairs, depth)
+			}
+		}
 		if x, ok := v.(Attributed); ok {
 			if attributes := x.Attributes(); attributes != nil {
 				return storeNamed(dst, attributes, v, depth)
@@ -121,7 +134,9 @@ func storeOther(dst reflect.Value, v any, depth int) error {
 		}
 	case reflect.Slice, reflect.Array:
 		if x, ok := v.(Sequence); ok {
-			return storeList(dst, x.Elements(), v, depth)
+			if elements := x.Elements(); elements != nil {
+				return storeList(dst, elements, v, depth)
+			}
 		}
 	}
 	return mismatch(dst, v, "")
@@ -323,11 +338,18 @@ func storeMixed(dst reflect.Value, m map[any]any, depth int) error {
 	if dst.Kind() != reflect.Map {
 		return mismatch(dst, m, "its keys are not all text")
 	}
-	dst.Set(reflect.MakeMapWithSize(dst.Type(), len(m)))
-	for key, item := range m {
+	return storePairs(dst, maps.All(m), depth)
+}
+
+func storePairs(dst reflect.Value, pairs iter.Seq2[any, any], depth int) error {
+	dst.Set(reflect.MakeMap(dst.Type()))
+	for key, item := range pairs {
 		k, value := reflect.New(dst.Type().Key()).Elem(), reflect.New(dst.Type().Elem()).Elem()
 		if err := store(k, key, depth+1); err != nil {
 			return Within(Key(key), fmt.Errorf("key: %w", err))
+		}
+		if !k.Comparable() {
+			return Within(Key(key), mismatch(k, key, "which cannot be a key in Go"))
 		}
 		if err := store(value, item, depth+1); err != nil {
 			return Within(Key(key), err)

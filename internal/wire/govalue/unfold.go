@@ -2,6 +2,7 @@ package govalue
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"reflect"
@@ -21,7 +22,7 @@ type Entry struct{ Key, Value any }
 //   - []any for other slices and arrays, with their elements as they are; nil slices are empty,
 //   - Map for maps with text or integer keys, sorted, and for structs, in the order of their fields.
 //
-// Structs go by the names, omitempty and omitzero of json tags, embedded ones included. A []byte may alias v. Everything
+// A json.Number is an integer or a float. Structs go by the names, omitempty and omitzero of json tags, embedded ones included. A []byte may alias v. Everything
 // else has no faithful form and is an *Error that wraps ErrUnsupported: complex numbers, channels, functions, errors,
 // types with a MarshalJSON or MarshalText of their own, time.Time and time.Duration, structs without an exported field,
 // and a *big.Int outside the range of uint64 and int64.
@@ -31,6 +32,8 @@ func Unfold(v any) (any, error) {
 		return nil, nil
 	case *big.Int:
 		return integer(x)
+	case json.Number:
+		return number(x)
 	}
 	rv := reflect.ValueOf(v)
 	t := rv.Type()
@@ -63,6 +66,18 @@ func Unfold(v any) (any, error) {
 	default:
 		return nil, &Error{Err: unsupported(t, "has no form outside of Go")}
 	}
+}
+
+// number is what encoding/json would write: an integer if it is written as one.
+func number(text json.Number) (any, error) {
+	if n, ok := new(big.Int).SetString(string(text), 10); ok && text[0] != '+' {
+		return integer(n)
+	}
+	f, err := text.Float64()
+	if err != nil || !json.Valid([]byte(text)) {
+		return nil, &Error{Err: fmt.Errorf("%w: %.40q is no json.Number", ErrUnsupported, string(text))}
+	}
+	return f, nil
 }
 
 func integer(n *big.Int) (any, error) {

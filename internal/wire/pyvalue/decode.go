@@ -248,7 +248,7 @@ func canonical(g pickle.Global) pickle.Global {
 }
 
 // ClassName names what an object is an instance of. A class that is not importable travels as a call of cloudpickle's
-// _make_skeleton_class(type, name, bases, ...), and what belongs to a class as getattr(class, name).
+// _make_skeleton_class(type, name, bases, ...), one of an enum as _make_skeleton_enum(bases, name, ...), and what belongs to a class as getattr(class, name).
 func ClassName(class any) string {
 	switch c := class.(type) {
 	case pickle.Global:
@@ -261,7 +261,7 @@ func ClassName(class any) string {
 		name, ok := c.Args[1].(string)
 		owner, isGlobal := c.Args[0].(pickle.Global)
 		switch {
-		case ok && strings.HasSuffix(f.Name, "_make_skeleton_class"):
+		case ok && (strings.HasSuffix(f.Name, "_make_skeleton_class") || strings.HasSuffix(f.Name, "_make_skeleton_enum")):
 			return name
 		case ok && isGlobal && canonical(f) == builtin("getattr"):
 			return canonical(owner).String() + "." + name

@@ -1,6 +1,7 @@
 package pyvalue
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"time"
@@ -92,6 +93,14 @@ func (e *Encoder) value(v any, depth int) (any, error) {
 		return timedelta(x)
 	case python.Value:
 		return e.python(x, depth)
+	case python.Array: // not as a struct
+		return e.array(&x)
+	case python.Object:
+		return e.python(&x, depth)
+	case json.Number:
+		if n, ok := new(big.Int).SetString(string(x), 10); ok && n.Sign() != 0 && !n.IsInt64() && !n.IsUint64() {
+			return n, e.count(len(x))
+		}
 	case govalue.Map:
 		return e.entries(x, depth)
 	}

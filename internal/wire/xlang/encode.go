@@ -132,7 +132,7 @@ func (e *encoder) value(v any, depth int) error {
 		return dict(e, x, depth)
 	case govalue.Map:
 		return e.entries(x, depth)
-	case python.Value:
+	case python.Value, python.Array, python.Object:
 		return unsupported("a %T, which only Python knows", v)
 	default:
 		parts, err := govalue.Unfold(v)

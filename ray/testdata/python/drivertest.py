@@ -173,6 +173,25 @@ def things():
     }
 
 
+def containers():
+    script_enum = type(enum)("script")  # a module that nothing can import, as a class in a script has it
+    exec("import enum\nclass Level(enum.Enum):\n    LOW = 1", script_enum.__dict__)
+    return {
+        "range": range(1, 10, 4),
+        "down": range(3, 0, -1),
+        "endless": range(10**12),
+        "counter": collections.Counter("abca"),
+        "no counts": collections.Counter(),
+        "deque": collections.deque([1, 2], maxlen=5),
+        "empty": collections.deque(maxlen=5),
+        "default": collections.defaultdict(list, {1: [2]}),
+        "ordered": collections.OrderedDict(),
+        "by pair": {(1, 2): "x"},
+        "job": Job("n", [1]),
+        "level": script_enum.Level.LOW,
+    }
+
+
 def show(*values):
     return [f"{type(v).__name__} {v!r}" for v in values]
 
