@@ -67,7 +67,7 @@ func (c *Connector) hearGCS(a gcsAnswer) {
 // stepBetween is the next step after the newest attempt failed, by what the GCS says meanwhile.
 func (c *Connector) stepBetween(gcsAnswers bool) string {
 	switch c.refusal.Kind {
-	case KindAbsent, KindNotRay, KindFull, KindTimeout, KindOther:
+	case KindAbsent, KindSilent, KindNotRay, KindFull, KindTimeout, KindOther:
 		if gcsAnswers {
 			return "look at the head's Ray Client server alone (ray_client_server*.log), and at the way to it: the cluster is up, since its GCS answers. " + c.refusal.NextStep
 		}

@@ -19,6 +19,7 @@ const (
 	KindToken           Kind = "token"           // this process has no token where it was to have one: ray.ErrToken
 	KindUnresolvable    Kind = "unresolvable"    // the host name has no address (yet): ray.ErrUnresolvable
 	KindAbsent          Kind = "absent"          // nothing accepts connections at the address: ray.ErrNotListening
+	KindSilent          Kind = "silent"          // what accepts connections there says nothing: ray.ErrSilent
 	KindNotRay          Kind = "not_ray"         // what listens there does not speak gRPC: ray.ErrNotRay
 	KindTLS             Kind = "tls"             // the TLS handshake failed: ray.ErrTLS
 	KindWrongServer     Kind = "wrong_server"    // a gRPC server, but not Ray Client's: ray.ErrOtherServer
@@ -37,12 +38,13 @@ var kinds = []struct {
 	{KindToken, ray.ErrToken, "correct where this process gets its token: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token, or Config.Credentials; nothing was sent"},
 	{KindUnresolvable, ray.ErrUnresolvable, "correct the host name in RAY_ADDRESS (or RAY_HOST), or create the service of that name; the name is looked up anew at every attempt"},
 	{KindAbsent, ray.ErrNotListening, "start the head (ray start --head --ray-client-server-port=10001), correct the address, or open the way there (firewall, network policy)"},
+	{KindSilent, ray.ErrSilent, "restart the head's Ray Client server, which hangs or is stopped if it is what accepts connections there (ray_client_server*.log), or look for what swallows packets on the way (firewall, tunnel, proxy)"},
 	{KindNotRay, ray.ErrNotRay, "give the port of the Ray Client server, usually 10001 (8265 is the dashboard); set RAY_USE_TLS where the cluster uses TLS; a proxy or service without a backend looks the same"},
 	{KindTLS, ray.ErrTLS, "set RAY_TLS_CA_CERT to the authority that signed the cluster's certificates, SEEDCORE_RAY_TLS_SERVER_NAME to a name in them, and RAY_TLS_SERVER_CERT to one that the same authority signed; unset RAY_USE_TLS where the cluster speaks plain text"},
 	{KindWrongServer, ray.ErrOtherServer, "give the port of the Ray Client server, usually 10001: another gRPC server, such as the GCS (6379), is at this one"},
 	{KindUnauthenticated, ray.ErrUnauthenticated, "set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's token"},
 	{KindFull, ray.ErrServerFull, "close other clients of this cluster or raise RAY_CLIENT_SERVER_MAX_THREADS on the head; if it has few clients, look for what swallows packets on the way, or restart the head's Ray Client server"},
-	{KindTimeout, context.DeadlineExceeded, "look at the head: it starts a process for every session, and has no memory or CPU for it, or takes very long (ray_client_server*.log in its log directory)"},
+	{KindTimeout, context.DeadlineExceeded, "look at the head: it starts a process for every session, and has no memory or CPU for it, or its GCS hangs (gcs_server.out), or it takes very long (ray_client_server*.log in its log directory)"},
 }
 
 // stepForOther is the next step of what no kind is known for.

@@ -69,6 +69,11 @@ func TestEachProblemHasItsNextStep(t *testing.T) {
 	secret.StartTLS()
 	t.Cleanup(secret.Close)
 	strange := &ray.Credentials{TLS: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}}
+	hung, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts for a process that is stopped, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hung.Close() })
 	dashboard := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	t.Cleanup(dashboard.Close)
 	for name, c := range map[string]struct {
@@ -85,6 +90,8 @@ func TestEachProblemHasItsNextStep(t *testing.T) {
 		"no such name":      {"no-such-head.invalid:10001", connector.KindUnresolvable, ray.ErrUnresolvable, "RAY_ADDRESS", nil},
 		"no head":           {"127.0.0.1:" + freePort(t), connector.KindAbsent, ray.ErrNotListening, "ray start --head", nil},
 		"a web server":      {dashboard.Listener.Addr().String(), connector.KindNotRay, ray.ErrNotRay, "10001", nil},
+		"a server hangs":    {hung.Addr().String(), connector.KindSilent, ray.ErrSilent, "restart", nil},
+		"hangs before TLS":  {hung.Addr().String(), connector.KindSilent, ray.ErrSilent, "restart", strange},
 		"the GCS":           {raytest.Head(t).GCSAddress(), connector.KindWrongServer, ray.ErrOtherServer, "GCS", nil},
 		"another authority": {secret.Listener.Addr().String(), connector.KindTLS, ray.ErrTLS, "RAY_TLS_CA_CERT", strange},
 		"no TLS there":      {raytest.Head(t).ClientAddress(), connector.KindTLS, ray.ErrTLS, "unset RAY_USE_TLS", strange},

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -399,6 +400,9 @@ func (c *Connector) check() (gone bool) {
 			i.GCS.answered(gcs.latency)
 		}
 		i.LastError, i.NextStep = "", stepForLinks(first.err, c.path.gcs != nil, gcs.err)
+		if first.err != nil {
+			first.err = fmt.Errorf("the session does not answer: %w", first.err)
+		}
 		if err := errors.Join(first.err, gcs.err); err != nil {
 			i.LastError = err.Error()
 		}

@@ -46,12 +46,14 @@ var (
 	ErrNoSession = errors.New("ray: there is no session")
 	// ErrNoClientServer means: nothing at the address speaks the Ray Client protocol, or it has no room for another client.
 	ErrNoClientServer = errors.New("ray: no Ray Client server answers")
-	// ErrUnresolvable, ErrNotListening, ErrNotRay, ErrTLS, ErrOtherServer and ErrServerFull say more of ErrNoClientServer: the
-	// host name has no address; nothing accepts connections; what does is no gRPC server; the TLS handshake that this process
+	// ErrUnresolvable, ErrNotListening, ErrSilent, ErrNotRay, ErrTLS, ErrOtherServer and ErrServerFull say more of
+	// ErrNoClientServer: the host name has no address; nothing accepts connections; what does says nothing at all, as a process
+	// that hangs, or a way that swallows packets; it is no gRPC server; the TLS handshake that this process
 	// began failed; it is another gRPC server; it is full, or silent for a reason that cannot be told from that, as the
 	// FullError in the chain says.
 	ErrUnresolvable = errors.New("ray: the host name does not resolve")
 	ErrNotListening = errors.New("ray: nothing accepts connections at the address")
+	ErrSilent       = errors.New("ray: what accepts connections at the address says nothing")
 	ErrNotRay       = errors.New("ray: what listens at the address does not speak gRPC")
 	ErrTLS          = errors.New("ray: the TLS handshake failed")
 	ErrOtherServer  = errors.New("ray: a gRPC server of another kind is at the address")

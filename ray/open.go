@@ -185,6 +185,9 @@ func (s *Session) greet(ctx context.Context) error {
 		return fmt.Errorf("%w: %w; the Ray Client server is mostly at port 10001 of the head node (6379 is the GCS): %w",
 			ErrNoClientServer, ErrOtherServer, err)
 	case codes.Unavailable:
+		if ctx.Err() == nil && fellSilent(err) {
+			return fmt.Errorf("%w: %w: %w", ErrNoClientServer, ErrSilent, err)
+		}
 		if failedTLS(s.cfg.Credentials, err) {
 			return fmt.Errorf("%w: %w; the certificates of the two sides have to go together, and the server has to speak TLS: %w", ErrNoClientServer, ErrTLS, err)
 		}
@@ -204,6 +207,15 @@ func (s *Session) greet(ctx context.Context) error {
 			ErrNoClientServer, cause, err)
 	}
 	return fmt.Errorf("%w: %w", ErrNoClientServer, err)
+}
+
+// fellSilent tells whether a connection was accepted and then given up because nothing came on it: neither the first message of
+// HTTP/2, which a server sends unasked, nor of TLS. gRPC says so in words only.
+func fellSilent(err error) bool {
+	text := err.Error()
+	givenUp := strings.Contains(text, "use of closed network connection") || strings.Contains(text, "closed pipe")
+	return strings.Contains(text, "error reading server preface") && givenUp ||
+		strings.Contains(text, "authentication handshake failed: context deadline exceeded")
 }
 
 // failedTLS tells whether a connection was not made because of TLS. gRPC says so in words only, and a server that does not take

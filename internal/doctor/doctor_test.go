@@ -82,6 +82,11 @@ func TestDiseases(t *testing.T) {
 	}
 	dead := listener.Addr().String()
 	_ = listener.Close()
+	hung, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hung.Close() }()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	ours, err := raytest.NewAuthority(t).Files(t, "client").Config()
@@ -100,6 +105,7 @@ func TestDiseases(t *testing.T) {
 		"no head":           {"ray://" + dead, nil, "TCP", "refused", "ray start --head", nil},
 		"TLS with none":     {"ray://" + head.ClientAddress(), &ray.Credentials{TLS: ours}, "TLS", "does not speak TLS", "RAY_USE_TLS", nil},
 		"token is missing":  {"ray://" + head.ClientAddress(), &ray.Credentials{Token: noToken}, "auth", "no such file", "RAY_AUTH_TOKEN_PATH", nil},
+		"a server hangs":    {"ray://" + hung.Addr().String(), nil, "protocol", "says nothing", "restart", []string{"auth"}},
 		"a web server":      {"ray://" + web.Listener.Addr().String(), nil, "protocol", "gRPC", "10001", []string{"auth"}},
 		"the GCS's address": {"ray://" + head.GCSAddress(), nil, "protocol", "another", "10001", []string{"auth"}},
 	} {

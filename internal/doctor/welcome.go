@@ -52,7 +52,7 @@ func (e *examination) refused(err error) {
 	case connector.KindToken, connector.KindUnauthenticated:
 		e.add("auth", Failed, err.Error(), cure)
 		e.skip("protocol", "session")
-	case connector.KindNotRay, connector.KindTLS, connector.KindWrongServer:
+	case connector.KindSilent, connector.KindNotRay, connector.KindTLS, connector.KindWrongServer:
 		e.add("auth", Skipped, "no Ray Client server was there to ask who this is", "")
 		e.add("protocol", Failed, err.Error(), cure)
 		e.skip("session")
