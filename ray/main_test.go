@@ -32,7 +32,9 @@ func TestMain(m *testing.M) {
 	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithEnd(endExamples), raytest.WithHead(func(cfg *rayhead.Config) {
 		cfg.Env = append(cfg.Env, "PYTHONPATH="+strings.Join([]string{own, common, numpy}, string(filepath.ListSeparator)), "PYTHONDONTWRITEBYTECODE=1",
 			// The server keeps a thread for every stream that broke until the grace period is over, and tests break many.
-			"RAY_CLIENT_SERVER_MAX_THREADS=600")
+			"RAY_CLIENT_SERVER_MAX_THREADS=600",
+			// What cannot be set up is tried once, not three times: pip makes a virtual environment each time.
+			"RUNTIME_ENV_RETRY_TIMES=1")
 		cfg.ObjectStoreMemory = 300 << 20
 		if os.Getenv("SEEDCORE_SOAK") != "" {
 			cfg.ObjectStoreMemory = 5 << 30
