@@ -154,8 +154,11 @@ func (c *Connector) await(ctx context.Context) error {
 	case <-c.owner.Done():
 		return ErrClosed
 	case <-ctx.Done():
-		if last := c.Info().LastError; last != "" {
-			return fmt.Errorf("connector: connect: %w (%s)", ctx.Err(), last)
+		switch info := c.Info(); {
+		case info.LastError != "":
+			return fmt.Errorf("connector: connect: %w (%s)", ctx.Err(), info.LastError)
+		case info.State == StateConnecting:
+			return fmt.Errorf("connector: connect: %w: the attempt at %s has neither come up nor failed by now", ctx.Err(), info.Resolved)
 		}
 		return fmt.Errorf("connector: connect: %w", ctx.Err())
 	}

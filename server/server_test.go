@@ -110,6 +110,26 @@ func TestWhatAConnectionLacksIsAWarning(t *testing.T) {
 	}
 }
 
+// Whoever is woken by the probe is told what to do.
+func TestReadyzHasTheNextStep(t *testing.T) {
+	conn, err := connector.New(connector.Config{Address: "ray://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	org, err := organism.New(conn, organism.DefaultConfig(), organism.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Connect(t.Context()); err == nil {
+		t.Fatal("connected to nothing")
+	}
+	code, body := ask(t, server.New(conn, org, server.Config{}).Handler(), "GET", "/readyz", "")
+	if code != http.StatusServiceUnavailable || !strings.Contains(body, `"next_step":"start the head`) {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
 func TestCompatStatusAnswersFailuresWith200(t *testing.T) {
 	h := unconnected(t, server.Config{CompatStatus: true})
 	code, body := ask(t, h, "POST", "/organism/execute/nowhere", `{"task_data":{}}`)

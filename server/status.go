@@ -24,6 +24,8 @@ type readiness struct {
 	Epoch      uint64          `json:"epoch"`
 	// Cause is why it is not ready; CheckedAt when the session last answered.
 	Cause string `json:"cause,omitempty"`
+	// NextStep is what to do about the connection, if anything is wrong with that.
+	NextStep string `json:"next_step,omitempty"`
 	// Warning is what is missing although it is ready.
 	Warning   string    `json:"warning,omitempty"`
 	CheckedAt time.Time `json:"checked_at,omitzero"`
@@ -38,6 +40,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		RayState:   info.State,
 		Epoch:      info.Epoch,
 		CheckedAt:  info.Session.LastHealthy,
+		NextStep:   info.NextStep,
 	}
 	status := http.StatusOK
 	if !ready.OrganismOK {

@@ -21,6 +21,11 @@ func TestExitCodesAndMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mute.Close() }()
 	script := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -41,6 +46,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		"bad level":          {args: []string{"serve", "--log-level", "loud"}, code: 2, text: "log-level"},
 		"doctor, no head":    {args: []string{"doctor", "ray://127.0.0.1:1"}, code: 1, text: "-> start the head", not: "seedcore: "},
 		"status, no head":    {args: []string{"status"}, env: nowhere, code: 1, text: "next step   start the head"},
+		"status, no time":    {args: []string{"status", "--timeout", "1ms"}, env: map[string]string{"RAY_ADDRESS": "ray://" + mute.Addr().String()}, code: 1, text: "next step   give it longer"},
 		"doctor, JSON":       {args: []string{"doctor", "ray://127.0.0.1:1", "--json"}, code: 1, text: `"healthy": false`, not: "seedcore: "},
 		"doctor, bad":        {args: []string{"doctor", "http://head:8265"}, code: 2, text: "ray://head:10001"},
 		"doctor, no time":    {args: []string{"doctor", "ray://127.0.0.1:1", "--timeout", "0s"}, code: 2, text: "--timeout is 0s"},

@@ -130,8 +130,11 @@ func (r clusterStatus) print(out io.Writer) error {
 	if i.LastError != "" && r.Error == "" { // it answers, and something is wrong with it all the same
 		fmt.Fprintf(w, "trouble\t%s\n", i.LastError)
 	}
-	if i.NextStep != "" {
+	switch {
+	case i.NextStep != "":
 		fmt.Fprintf(w, "next step\t%s\n", i.NextStep)
+	case r.Error != "": // the time was up before anything was known
+		fmt.Fprintf(w, "next step\tgive it longer (--timeout), or run `seedcore doctor`, which goes through the connection step by step\n")
 	}
 	fmt.Fprintf(w, "namespace\t%s\n", i.Namespace)
 	if r.Error == "" {
