@@ -26,6 +26,9 @@ import (
 // until ctx ends, while the only sessions that are allowed are of an epoch before, and still in use. With Config.MaxSessions
 // of 1 there is no bulk lane, and f has the main session.
 func (c *Connector) WithBulk(ctx context.Context, f func(session *ray.Session) error) error {
+	if f == nil {
+		return fmt.Errorf("%w: the function of WithBulk is nil", ray.ErrInvalidOption)
+	}
 	client, err := c.enter()
 	if err != nil {
 		return err

@@ -125,6 +125,9 @@ func FromEnv() (Config, error) { return FromLookup(os.Getenv) }
 // FromLookup is FromEnv with another place to look variables up; get returns "" for what is not set.
 func FromLookup(get func(string) string) (Config, error) {
 	cfg := Config{ClientPort: DefaultClientPort}
+	if get == nil {
+		return cfg, fmt.Errorf("%w: get, which looks variables up, is nil", ray.ErrInvalidOption)
+	}
 	var problems []error
 	if text := get("SEEDCORE_RAY_CLIENT_PORT"); text != "" {
 		port, err := parsePort(text)

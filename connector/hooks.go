@@ -15,6 +15,8 @@ var ErrNotReady = errors.New("connector: not ready")
 // its context ends, which is at the latest when the session does.
 type SessionHook func(ctx context.Context, client *ray.Client, epoch uint64) error
 
+var errNilHook = errors.New("the hook is nil")
+
 type namedHook struct {
 	name string
 	run  SessionHook
@@ -26,8 +28,11 @@ func (h namedHook) underWay() string { return h.name + ": has not ended yet" }
 // OnSession adds a hook that runs on every session from the next one on, after the connection is up. Hooks run one after
 // the other, in the order in which they were added; one that fails is tried again, with the pauses of Config, until it
 // succeeds or the session is over, and those behind it wait. A hook that fails leaves the connection as it is: it only
-// keeps Info.Ready from being true.
+// keeps Info.Ready from being true, and so does a nil one.
 func (c *Connector) OnSession(name string, hook SessionHook) {
+	if hook == nil {
+		hook = func(context.Context, *ray.Client, uint64) error { return errNilHook }
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hooks = append(c.hooks, namedHook{name, hook})

@@ -213,3 +213,33 @@ func TestTheDefaultConnector(t *testing.T) {
 		t.Errorf("nobody was told: %s", text)
 	}
 }
+
+// A nil function is told of where it matters, and ends nothing.
+func TestNilFunctions(t *testing.T) {
+	if _, err := connector.FromLookup(nil); !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), "get, ") {
+		t.Errorf("%v", err)
+	}
+	conn, _ := newConnector(t, connector.Config{Address: "ray://" + raytest.Head(t).ClientAddress(), Namespace: raytest.Namespace(t)})
+	conn.OnSession("nothing", nil)
+	if err := conn.WithBulk(deadline(t), nil); !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), "WithBulk") {
+		t.Errorf("%v", err)
+	}
+	if err := conn.Connect(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(deadline(t))
+	defer cancel()
+	for !strings.Contains(conn.Info().Pending, "nothing: the hook is nil") {
+		if err := ctx.Err(); err != nil {
+			t.Fatalf("%v: %+v", err, conn.Info())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := conn.WaitReady(ctx); !errors.Is(err, connector.ErrNotReady) || !strings.Contains(err.Error(), "the hook is nil") {
+		t.Errorf("%v", err)
+	}
+	if err := session(t, conn).Ping(deadline(t)); err != nil {
+		t.Error(err)
+	}
+}

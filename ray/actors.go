@@ -23,8 +23,13 @@ type ActorClass struct {
 	groups map[string]int // concurrency groups of every actor of the class; may be nil
 }
 
-// Name returns the name of the class.
-func (c *ActorClass) Name() string { return c.name }
+// Name returns the name of the class; "" of a nil one.
+func (c *ActorClass) Name() string {
+	if c == nil {
+		return ""
+	}
+	return c.name
+}
 
 // PythonClass makes the cluster import a class. One that it cannot import is a *TaskError.
 func (s *Session) PythonClass(ctx context.Context, module, name string) (*ActorClass, error) {
@@ -94,14 +99,14 @@ type ActorHandle struct {
 	called atomic.Pointer[string]
 }
 
-// ID returns Ray's id of the actor, in hex.
-func (h *ActorHandle) ID() string { return hex.EncodeToString([]byte(h.h.t.id)) }
+// ID returns Ray's id of the actor, in hex; "" of a nil handle.
+func (h *ActorHandle) ID() string { return h.hold().id() }
 
 // Release gives the handle up. An actor that is not detached ends when its last handle is gone and its calls are
-// answered, or with the session. It is idempotent. The garbage collector releases handles that were dropped, but never
+// answered, or with the session. It is idempotent, and does nothing to a nil handle. The garbage collector releases handles that were dropped, but never
 // those that CreateActor returned: no actor ends because of it. Ray's server keeps an actor that GetActor returned until
 // the session ends, whatever is released.
-func (h *ActorHandle) Release() { h.h.release() }
+func (h *ActorHandle) Release() { h.hold().release() }
 
 func (h *ActorHandle) hold() *handle {
 	if h == nil {
@@ -124,7 +129,7 @@ func borrowedActor(h *handle) *ActorHandle {
 // CreateActor makes an actor of the class, and does not wait for its constructor: whether that fails shows in the first
 // call. A name that is taken is ErrActorExists, unless opts say GetIfExists.
 func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts ActorOptions, args ...any) (*ActorHandle, error) {
-	if class == nil {
+	if class == nil || class.object == nil {
 		return nil, &CallError{Target: "create actor", Sent: SentNo, Err: fmt.Errorf("%w: the class is nil", ErrUnsupportedValue)}
 	}
 	namespace := opts.Namespace
@@ -273,7 +278,7 @@ func (h *ActorHandle) prepare(ctx context.Context, method string, options pickle
 	refuse := func(err error) (*taskRequest, error) {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	if h == nil {
+	if h.hold() == nil {
 		return refuse(fmt.Errorf("%w: the handle is nil", ErrReleased))
 	}
 	if !isIdentifier(method) {

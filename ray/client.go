@@ -147,6 +147,9 @@ func (c *Client) GCS() *GCS { return c.second.Load().gcs }
 // Direct returns the direct path that there is now, or nil and the reason why there is none.
 func (c *Client) Direct() (*Direct, error) {
 	second := c.second.Load()
+	if second.direct == nil && second.reason == nil {
+		return nil, fmt.Errorf("%w: the client was given no direct path", ErrUnreachable)
+	}
 	return second.direct, second.reason
 }
 
@@ -175,7 +178,8 @@ func (c *Client) Paths() PathStats {
 // ctx has no deadline.
 func (c *Client) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
 	key := actorKey{namespace, name}
-	direct, noDirect := c.Direct()
+	second := c.second.Load()
+	direct, noDirect := second.direct, second.reason
 	why := DetourOff
 	switch {
 	case c.mode == DirectOff:

@@ -113,7 +113,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for i, p := range c.Packages {
-		errs = append(errs, option(p != nil, "packages[%d]: nil", i))
+		if err := p.check(); err != nil {
+			errs = append(errs, fmt.Errorf("packages[%d]: %w", i, err))
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

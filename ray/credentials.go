@@ -61,6 +61,9 @@ const oldWrongCluster = "AuthError"
 // It returns nil if none of them asks for anything. Open does not call it: it is for the one place of a program that reads
 // the environment.
 func CredentialsFromEnv(getenv func(string) string) (*Credentials, error) {
+	if getenv == nil {
+		return nil, fmt.Errorf("%w: getenv is nil; give os.Getenv", ErrInvalidOption)
+	}
 	return credentials.FromEnv(getenv)
 }
 

@@ -160,6 +160,9 @@ func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
 }
 
 func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, error) {
+	if gcs == nil {
+		return nil, fmt.Errorf("%w: direct calls need a GCS, and it is nil", ErrInvalidOption)
+	}
 	rules, ok := tested[gcs.RayVersion()]
 	if !ok {
 		return nil, fmt.Errorf("%w: direct calls are tested on %s, the cluster runs %s", ErrUnsupportedVersion, strings.Join(TestedVersions(), ", "), gcs.RayVersion())

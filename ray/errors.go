@@ -87,8 +87,8 @@ var (
 	ErrValueMismatch = errors.New("ray: value does not fit the Go type")
 	// ErrUnsupportedVersion means: the cluster runs a Ray version for which this path was not tested.
 	ErrUnsupportedVersion = errors.New("ray: unsupported Ray version")
-	// ErrInvalidOption means: an option of a call, an actor, a runtime environment or a placement group is wrong. Nothing was
-	// sent; the error names the option.
+	// ErrInvalidOption means: an option of a call, an actor, a runtime environment or a placement group is wrong, or an
+	// argument is nil that must not be. Nothing was sent; the error names it.
 	ErrInvalidOption = errors.New("ray: invalid option")
 	// ErrGetTimeout means: the value did not arrive before the deadline of the context, which is wrapped as well. The task goes
 	// on, and the value can be asked for again.

@@ -188,6 +188,9 @@ func (d *Dashboard) FollowJobLogs(ctx context.Context, id string, w io.Writer) e
 		return &CallError{Target: target, Sent: sent, Err: err}
 	}
 	path, err := jobPath(id)
+	if err == nil && w == nil {
+		err = fmt.Errorf("%w: w, where the logs go, is nil", ErrInvalidOption)
+	}
 	if err != nil {
 		return fail(SentNo, err)
 	}

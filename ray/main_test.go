@@ -55,6 +55,7 @@ func TestOneSession(t *testing.T) {
 		"arrays":                                    testArrays,
 		"refs and handles in containers":            testRefsAndHandlesInContainers,
 		"large values travel in chunks":             testLargeValuesTravelInChunks,
+		"nil arguments":                             testNilWithASession,
 		"large values do not stay in memory":        testLargeValuesDoNotStay,
 		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,
 		"refs in values":                            testRefsInValues,

@@ -3,7 +3,6 @@ package ray
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime"
@@ -15,12 +14,12 @@ import (
 // is released or the session ends. A ref that the program drops is released some time later, by the garbage collector.
 type ObjectRef struct{ h *handle }
 
-// ID returns Ray's id of the object, in hex.
-func (r *ObjectRef) ID() string { return hex.EncodeToString([]byte(r.h.t.id)) }
+// ID returns Ray's id of the object, in hex; "" of a nil ref.
+func (r *ObjectRef) ID() string { return r.hold().id() }
 
 // Release gives the value up. It returns at once; the cluster learns of it when every call that uses the ref has its
-// answer, together with other releases. It is idempotent. Afterwards the ref cannot be used: ErrReleased.
-func (r *ObjectRef) Release() { r.h.release() }
+// answer, together with other releases. It is idempotent, and does nothing to a nil ref. Afterwards the ref cannot be used: ErrReleased.
+func (r *ObjectRef) Release() { r.hold().release() }
 
 func (r *ObjectRef) hold() *handle {
 	if r == nil {

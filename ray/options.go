@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 
 	"github.com/seedcore/seedcore/internal/wire/pickle"
@@ -165,7 +166,11 @@ func (d demand) put(kwargs map[string]any) error {
 		kwargs["label_selector"] = d.labels
 	}
 	if d.strategy != nil {
-		strategy, err := d.strategy.strategy()
+		var strategy any
+		err := errors.New("nil")
+		if v := reflect.ValueOf(d.strategy); v.Kind() != reflect.Pointer || !v.IsNil() {
+			strategy, err = d.strategy.strategy()
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("scheduling strategy: %w", err))
 		}

@@ -92,6 +92,14 @@ func binaryPackage(hash string, programs ...program) *Package {
 // node starts the program for its own. ErrUnsupportedBinary if two are for the same platform, or one has no program. A single
 // package is returned as it is.
 func JoinPackages(packages ...*Package) (*Package, error) {
+	if len(packages) == 0 {
+		return nil, fmt.Errorf("%w: no packages to join", ErrInvalidOption)
+	}
+	for i, p := range packages {
+		if err := p.check(); err != nil {
+			return nil, fmt.Errorf("%w: packages[%d]: %w", ErrInvalidOption, i, err)
+		}
+	}
 	if len(packages) == 1 {
 		return packages[0], nil
 	}
@@ -119,6 +127,9 @@ func JoinPackages(packages ...*Package) (*Package, error) {
 // directory there. Directories named .git and __pycache__ are left out; anything that is neither a file nor a directory is
 // an error. The files are read now to name the package and again when it is uploaded, and must not change in between.
 func FilePackage(files fs.FS) (*Package, error) {
+	if files == nil {
+		return nil, fmt.Errorf("%w: the files of a package are nil", ErrInvalidOption)
+	}
 	hash, err := hashFiles(files)
 	if err != nil {
 		return nil, fmt.Errorf("ray: package: %w", err)
@@ -274,6 +285,9 @@ func hashOf(f *os.File) (sum [sha256.Size]byte, err error) {
 // Platform returns the platform that the program was built for, such as "linux/amd64"; those of several with commas, and ""
 // for a package of files.
 func (p *Package) Platform() string {
+	if p == nil {
+		return ""
+	}
 	var all []string
 	for _, program := range p.programs {
 		all = append(all, program.platform)
@@ -291,8 +305,24 @@ func (p *Package) checkPlatform(platform string) error {
 		ErrUnsupportedBinary, platform, p.Platform(), goos, goarch)
 }
 
-// URI returns the name under which the cluster knows the package.
-func (p *Package) URI() string { return "gcs://_ray_pkg_" + p.hash + ".zip" }
+// URI returns the name under which the cluster knows the package; "" for nil.
+func (p *Package) URI() string {
+	if p.check() != nil {
+		return ""
+	}
+	return "gcs://_ray_pkg_" + p.hash + ".zip"
+}
+
+// check refuses what no function of this file made.
+func (p *Package) check() error {
+	switch {
+	case p == nil:
+		return errors.New("nil")
+	case p.archive == nil:
+		return errors.New("empty; make one with FilePackage or BinaryPackage")
+	}
+	return nil
+}
 
 // archives keeps the archive of a program that was built last: a process has one, and uploads it again whenever a cluster
 // has dropped it. The mutex is held while one is built, so that callers at once build it once.
@@ -356,6 +386,9 @@ func buildBinary(programs []program) ([]byte, error) {
 // it, unless a job or a detached actor names it: see ErrPackageGone. ErrUnsupportedBinary if it is of a program that is not
 // for the cluster's nodes, see Session.Platform; nothing was uploaded then.
 func (s *Session) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
+	if err := p.check(); err != nil {
+		return "", fmt.Errorf("%w: package: %w", ErrInvalidOption, err)
+	}
 	if len(p.programs) > 0 {
 		platform, err := s.Platform(ctx)
 		if err == nil {

@@ -2,6 +2,7 @@ package ray
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"runtime"
@@ -57,9 +58,17 @@ type handle struct {
 	next     *handle // in references.collected
 }
 
-// release gives the hold up; only the first call has an effect.
+// id is Ray's id in hex; empty for nil.
+func (h *handle) id() string {
+	if h == nil {
+		return ""
+	}
+	return hex.EncodeToString([]byte(h.t.id))
+}
+
+// release gives the hold up; only the first call has an effect, and none on nil.
 func (h *handle) release() {
-	if h.released.CompareAndSwap(false, true) {
+	if h != nil && h.released.CompareAndSwap(false, true) {
 		h.cleanup.Stop()
 		h.session.refs.drop(h)
 	}

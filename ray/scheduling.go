@@ -52,12 +52,9 @@ type InPlacementGroup struct {
 }
 
 func (p InPlacementGroup) strategy() (any, error) {
-	if p.Group == nil {
-		return nil, errors.New("the placement group is nil")
-	}
-	id, err := hex.DecodeString(p.Group.ID)
-	if err != nil || len(id) != groupIDLen {
-		return nil, fmt.Errorf("placement group id %q is not %d hex digits", p.Group.ID, 2*groupIDLen)
+	id, err := p.Group.id()
+	if err != nil {
+		return nil, err
 	}
 	bundle := -1
 	if p.Bundle != nil {
@@ -78,6 +75,18 @@ type PlacementGroup struct {
 	ID string // hex
 	// Bundles are what was asked for; may be empty for a group that was made elsewhere.
 	Bundles []map[string]float64
+}
+
+// id returns what ID says.
+func (g *PlacementGroup) id() ([]byte, error) {
+	if g == nil {
+		return nil, errors.New("the placement group is nil")
+	}
+	id, err := hex.DecodeString(g.ID)
+	if err != nil || len(id) != groupIDLen {
+		return nil, fmt.Errorf("placement group id %q is not %d hex digits", g.ID, 2*groupIDLen)
+	}
+	return id, nil
 }
 
 // PlacementStrategy says how the bundles of a placement group are spread over the nodes.
@@ -174,13 +183,13 @@ func (s *Session) CreatePlacementGroup(ctx context.Context, opts PlacementGroupO
 
 // WaitPlacementGroup waits until the bundles of a group are reserved.
 func (s *Session) WaitPlacementGroup(ctx context.Context, group *PlacementGroup) error {
-	_, err := s.groupCall(ctx, "ready", group.ID)
+	_, err := s.ofGroup(ctx, "ready", group)
 	return err
 }
 
 // PlacementGroupState returns what Ray says about a group: PENDING, PREPARED, CREATED, RESCHEDULING or REMOVED.
 func (s *Session) PlacementGroupState(ctx context.Context, group *PlacementGroup) (string, error) {
-	v, err := s.groupCall(ctx, "state", group.ID)
+	v, err := s.ofGroup(ctx, "state", group)
 	if err != nil {
 		return "", err
 	}
@@ -193,8 +202,16 @@ func (s *Session) PlacementGroupState(ctx context.Context, group *PlacementGroup
 
 // RemovePlacementGroup gives the reservation up. Tasks and actors that use it are ended.
 func (s *Session) RemovePlacementGroup(ctx context.Context, group *PlacementGroup) error {
-	_, err := s.groupCall(ctx, "remove", group.ID)
+	_, err := s.ofGroup(ctx, "remove", group)
 	return err
+}
+
+// ofGroup is groupCall for a group that exists.
+func (s *Session) ofGroup(ctx context.Context, name string, group *PlacementGroup) (any, error) {
+	if _, err := group.id(); err != nil {
+		return nil, &CallError{Target: name + " placement group", Sent: SentNo, Err: fmt.Errorf("%w: %w", ErrInvalidOption, err)}
+	}
+	return s.groupCall(ctx, name, group.ID)
 }
 
 // groupCall runs one of the functions in groupSource, in a task that needs no CPU.

@@ -24,7 +24,7 @@ func (r *Ref[T]) Untyped() *ObjectRef {
 }
 
 // Release gives the ref up, as ObjectRef.Release does.
-func (r *Ref[T]) Release() { r.ref.Release() }
+func (r *Ref[T]) Release() { r.Untyped().Release() }
 
 func (r *Ref[T]) get(ctx context.Context, target string) (T, error) {
 	h := r.Untyped().hold()
@@ -61,6 +61,9 @@ func (f *RemoteFunction[R]) Options(opts TaskOptions) *RemoteFunction[R] {
 // Remote starts a task that calls the function, and returns the ref of its result without waiting for it; see
 // Session.Submit.
 func (f *RemoteFunction[R]) Remote(ctx context.Context, args ...any) (*Ref[R], error) {
+	if f.session == nil {
+		return nil, &CallError{Target: f.fn.String(), Sent: SentNo, Err: fmt.Errorf("%w: the function's session is nil", ErrNoSession)}
+	}
 	if f.opts == nil {
 		return refOf[R](f.session.Submit(ctx, f.fn, args...))
 	}
@@ -132,6 +135,9 @@ func NewNamedMethod[R any](caller Caller, namespace, actor, method string) *Name
 
 // Call runs the method and waits for its result; see Client.Call and Direct.Call.
 func (m *NamedMethod[R]) Call(ctx context.Context, args ...any) (R, error) {
+	if m.caller == nil {
+		return As[R](nil, &CallError{Target: actorKey{m.namespace, m.actor}.method(m.method), Sent: SentNo, Err: fmt.Errorf("%w: the method's caller is nil", ErrNoSession)})
+	}
 	return As[R](m.caller.Call(ctx, m.namespace, m.actor, m.method, args...))
 }
 

@@ -48,5 +48,8 @@ func As[T any](v any, err error) (T, error) {
 
 // Get waits for the value of a ref and returns it as a T. See Session.Get for the waiting and As for the rest.
 func Get[T any](ctx context.Context, s *Session, ref *ObjectRef) (T, error) {
+	if s == nil {
+		return As[T](nil, &CallError{Target: "get", Sent: SentNo, Err: fmt.Errorf("%w: the session is nil", ErrNoSession)})
+	}
 	return As[T](s.Get(ctx, ref))
 }

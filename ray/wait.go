@@ -178,13 +178,14 @@ func checkWait(refs []*ObjectRef, numReturns int) error {
 	}
 	seen := make(map[string]int, len(refs))
 	for i, ref := range refs {
-		if ref == nil {
+		h := ref.hold()
+		if h == nil {
 			continue // refused by name later
 		}
-		if before, ok := seen[ref.h.t.id]; ok {
+		if before, ok := seen[h.t.id]; ok {
 			return fmt.Errorf("%w: refs %d and %d are the same object", ErrInvalidOption, before, i)
 		}
-		seen[ref.h.t.id] = i
+		seen[h.t.id] = i
 	}
 	return nil
 }

@@ -51,7 +51,11 @@ type runtimeKey struct{}
 // The connections are made when they are first needed and kept for the life of the process. An actor that handles one
 // call at a time and calls itself waits until the call's deadline: that of ctx, or else ray.DefaultCallTimeout.
 func (r *RuntimeContext) Call(ctx context.Context, name, method string, args ...any) (any, error) {
-	return r.CallIn(ctx, r.Namespace, name, method, args...)
+	namespace := ""
+	if r != nil {
+		namespace = r.Namespace
+	}
+	return r.CallIn(ctx, namespace, name, method, args...)
 }
 
 // CallIn is Call for an actor of another namespace.

@@ -49,3 +49,33 @@ func TestCallersOfOtherActorsKeepToTheirContexts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Without an actor behind the context a call is an error, and the rest of what takes nil says so.
+func TestNilArguments(t *testing.T) {
+	none := worker.FromContext(worker.WithRuntimeContext(t.Context(), nil))
+	for name, call := range map[string]func() error{
+		"call":      func() error { _, err := none.Call(t.Context(), "a", "f"); return err },
+		"call in":   func() error { _, err := none.CallIn(t.Context(), "n", "a", "f"); return err },
+		"no caller": func() error { _, err := new(worker.RuntimeContext).Call(t.Context(), "a", "f"); return err },
+		"decode": func() error {
+			args, err := worker.NewArgs(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return args.Decode(0, nil)
+		},
+		"no argument": func() error { return worker.Args{}.Decode(0, new(int)) },
+		"no form":     func() error { _, err := worker.NewArgs((func())(nil)); return err },
+	} {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					t.Errorf("%s: panic: %v", name, p)
+				}
+			}()
+			if err := call(); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		}()
+	}
+}

@@ -2,6 +2,7 @@ package python
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -88,8 +89,11 @@ func (a *Array) parse() (dtype, error) {
 	return d, nil
 }
 
-// Len returns the number of elements.
+// Len returns the number of elements; 0 of a nil array.
 func (a *Array) Len() int {
+	if a == nil {
+		return 0
+	}
 	n := 1
 	for _, length := range a.Shape {
 		n *= length
@@ -104,6 +108,9 @@ func (a *Array) Check() error {
 }
 
 func (a *Array) check() (dtype, error) {
+	if a == nil {
+		return dtype{}, errors.New("python: the array is nil")
+	}
 	d, err := a.parse()
 	if err != nil {
 		return d, err
@@ -407,6 +414,8 @@ func (a *Array) Item() (any, bool) {
 	return a.at(d, 0), true
 }
 
+var errNoDestination = errors.New("python: the destination is nil")
+
 // StoreIn serves typed decoding: an array without dimensions is its element, and one with a single dimension fills a slice
 // at once. It reports whether that was so.
 func (a *Array) StoreIn(into any) (bool, error) {
@@ -419,10 +428,14 @@ func (a *Array) StoreIn(into any) (bool, error) {
 		v := a.at(d, 0)
 		if z, ok := v.(complex128); ok {
 			p, ok := into.(*complex128)
-			if ok {
-				*p = z
+			if !ok {
+				return false, nil
 			}
-			return ok, nil
+			if p == nil {
+				return true, errNoDestination
+			}
+			*p = z
+			return true, nil
 		}
 		return true, govalue.Store(v, into)
 	case 1:
@@ -445,6 +458,9 @@ func (a *Array) StoreIn(into any) (bool, error) {
 }
 
 func fill[T Element](a *Array, into *[]T) (bool, error) {
+	if into == nil {
+		return true, errNoDestination
+	}
 	out, err := Slice[T](a)
 	if err == nil {
 		*into = out

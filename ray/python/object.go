@@ -34,6 +34,9 @@ type Object struct {
 // Attributes returns the attributes of a plain instance, with those in slots, or else the entries of a dict if all keys are
 // text; nil if the object has neither. It is what a struct or a map is filled from. The caller must not change it.
 func (o *Object) Attributes() map[string]any {
+	if o == nil {
+		return nil
+	}
 	switch state := o.State.(type) {
 	case map[string]any:
 		return state
@@ -73,6 +76,8 @@ func (o *Object) Attributes() map[string]any {
 // else. It is what a map is filled from.
 func (o *Object) Pairs() iter.Seq2[any, any] {
 	switch {
+	case o == nil:
+		return nil
 	case len(o.Entries) > 0, o.Class == "collections.OrderedDict", o.Class == "collections.defaultdict":
 		return o.Entries.All()
 	case o.Class == "collections.Counter" && len(o.Args) == 1: // its only argument is a dict
@@ -98,6 +103,8 @@ func (o *Object) Pairs() iter.Seq2[any, any] {
 // range are its numbers. Nil if the object has something else instead, such as attributes. It is what a slice is filled from.
 func (o *Object) Elements() []any {
 	switch {
+	case o == nil:
+		return nil
 	case len(o.Items) > 0:
 		return o.Items
 	case o.Class == "collections.deque": // the arguments are others

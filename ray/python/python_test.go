@@ -202,3 +202,57 @@ func TestObjectsHaveAttributes(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a value holds, its methods return, nil and damaged ones' too.
+func TestOddValues(t *testing.T) {
+	try := func(name string, f func() error) {
+		t.Helper()
+		defer func() {
+			if p := recover(); p != nil {
+				t.Errorf("%s: panic: %v", name, p)
+			}
+		}()
+		if err := f(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	second := func(_ any, err error) error { return err }
+	for name, a := range map[string]*python.Array{
+		"nil": nil, "zero": {}, "negative": {DType: "<f8", Shape: []int{-1, 2}, Fortran: true}, "huge": {DType: "<f8", Shape: []int{1 << 62, 4}},
+		"short": {DType: "<f8", Shape: []int{3}, Data: []byte{1}}, "no type": {DType: "\u00e9", Shape: []int{1}},
+	} {
+		try(name+": check", a.Check)
+		try(name+": slice", func() error { return second(python.Slice[string](a)) })
+		try(name+": store", func() error { return second(a.StoreIn(new([]float64))) })
+		try(name+": store in nil", func() error { return second(a.StoreIn(nil)) })
+		try(name+": the rest", func() error {
+			_, ok := a.Item()
+			if a.Len(); a.Elements() != nil || ok {
+				return nil
+			}
+			return errors.New("as it should be")
+		})
+		if name != "nil" {
+			try(name+": decode", func() error { return govalue.Store(a, new([]float64)) })
+		}
+	}
+	number := &python.Array{DType: "<c16", Data: make([]byte, 16)}
+	list := &python.Array{DType: "<f8", Shape: []int{1}, Data: make([]byte, 8)}
+	try("complex into nil", func() error { return second(number.StoreIn((*complex128)(nil))) })
+	try("list into nil", func() error { return second(list.StoreIn((*[]float64)(nil))) })
+	try("too many parts", func() error { return second(python.NewArray([]float64{}, 1<<62, 0)) })
+	try("negative parts", func() error { return second(python.NewArray([]float64{1}, -1, -1)) })
+	try("UUID", func() error { return (*python.UUID)(nil).UnmarshalText([]byte("12345678-1234-1234-1234-123456789012")) })
+	try("date", func() error { return (*python.Date)(nil).UnmarshalText([]byte("2020-01-01")) })
+	try("decimal", func() error { return (*python.Decimal)(nil).UnmarshalText([]byte("1")) })
+	try("object", func() error {
+		if o := (*python.Object)(nil); o.Attributes() != nil || o.Elements() != nil || o.Pairs() != nil {
+			return nil
+		}
+		return errors.New("as it should be")
+	})
+	day := python.Date{Year: 2026, Month: time.March, Day: 4}
+	if at := day.In(nil); !at.Equal(day.In(time.UTC)) {
+		t.Errorf("%v", at)
+	}
+}

@@ -34,6 +34,9 @@ func (d *Decimal) UnmarshalText(text []byte) error {
 	if err := read.Check(); err != nil {
 		return err
 	}
+	if d == nil {
+		return errNoDestination
+	}
 	*d = read
 	return nil
 }
@@ -51,6 +54,9 @@ func (u UUID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler for the form with dashes.
 func (u *UUID) UnmarshalText(text []byte) error {
+	if u == nil {
+		return errNoDestination
+	}
 	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
 		return fmt.Errorf("python: %.40q is no UUID", text)
 	}
@@ -81,9 +87,9 @@ func (d Date) Check() error {
 	return nil
 }
 
-// In returns the start of the day in a time zone.
+// In returns the start of the day in a time zone; nil is UTC.
 func (d Date) In(loc *time.Location) time.Time {
-	return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, loc)
+	return DateTime{Date: d}.In(loc)
 }
 
 // String returns the ISO form, as in 2026-11-24.
@@ -94,6 +100,9 @@ func (d Date) MarshalText() ([]byte, error) { return []byte(d.String()), d.Check
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Date) UnmarshalText(text []byte) error {
+	if d == nil {
+		return errNoDestination
+	}
 	t, err := time.Parse(time.DateOnly, string(text))
 	if err != nil {
 		return err
@@ -141,8 +150,12 @@ func (d DateTime) Check() error {
 	return d.Time.Check()
 }
 
-// In returns the instant at which clocks in a time zone show d; time.Date says what happens when they do not, or twice.
+// In returns the instant at which clocks in a time zone show d; time.Date says what happens when they do not, or twice. Nil
+// is UTC.
 func (d DateTime) In(loc *time.Location) time.Time {
+	if loc == nil {
+		loc = time.UTC
+	}
 	return time.Date(d.Date.Year, d.Date.Month, d.Date.Day, d.Time.Hour, d.Time.Minute, d.Time.Second, d.Time.Microsecond*1000, loc)
 }
 
