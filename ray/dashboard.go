@@ -24,7 +24,7 @@ const (
 // ErrNoDashboard means: nothing at the address answers as Ray's dashboard.
 var ErrNoDashboard = errors.New("ray: no dashboard answers")
 
-// ErrNotFound means: the dashboard does not know what was asked for, such as a job.
+// ErrNotFound means: the cluster does not know what was asked for, such as a job or a placement group.
 var ErrNotFound = errors.New("ray: not found")
 
 // Dashboard is a client of Ray's dashboard, which serves the state API and jobs over HTTP (port 8265 of the head node). It
@@ -89,7 +89,7 @@ func (d *Dashboard) RayVersion(ctx context.Context) (string, error) {
 	return answer.Version, err
 }
 
-// do makes a request and reads the JSON of its answer into answer.
+// do makes a request and reads the JSON of its answer into answer. The body is sent as JSON, or as it is if it is bytes.
 func (d *Dashboard) do(ctx context.Context, target, method, path string, body, answer any) error {
 	fail := func(sent Sent, err error) error {
 		return &CallError{Target: "dashboard " + target, Sent: sent, Err: err}
@@ -100,7 +100,10 @@ func (d *Dashboard) do(ctx context.Context, target, method, path string, body, a
 		defer cancel()
 	}
 	var reader io.Reader = http.NoBody
-	if body != nil {
+	form := "application/json"
+	if raw, ok := body.([]byte); ok {
+		reader, form = bytes.NewReader(raw), "application/octet-stream"
+	} else if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return fail(SentNo, fmt.Errorf("%w: %w", ErrUnsupportedValue, err))
@@ -111,7 +114,7 @@ func (d *Dashboard) do(ctx context.Context, target, method, path string, body, a
 	if err != nil {
 		return fail(SentNo, err)
 	}
-	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Content-Type", form)
 	if err := d.credentials.Authorize(request); err != nil {
 		return fail(SentNo, err)
 	}

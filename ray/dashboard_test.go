@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/rayhead"
@@ -167,6 +168,23 @@ func testJobs(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Sessio
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	files := fstest.MapFS{"hello.py": {Data: []byte("print('shipped for " + s.ID() + "')")}}
+	for range 2 { // it is there the second time
+		uri, err := d.UploadPackage(ctx, packageOf(t, files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shipped, err := d.SubmitJob(ctx, ray.JobSpec{Entrypoint: python + " hello.py", RuntimeEnv: &ray.RuntimeEnv{WorkingDir: uri}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := d.WaitJob(ctx, shipped); err != nil || info.Status != ray.JobSucceeded {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if logs, err := d.JobLogs(ctx, shipped); err != nil || !strings.Contains(logs, "shipped for "+s.ID()) {
+			t.Errorf("%q, %v", logs, err)
+		}
 	}
 	var followed strings.Builder
 	if err := d.FollowJobLogs(ctx, id, &followed); err != nil || !strings.Contains(followed.String(), "first\n") || !strings.Contains(followed.String(), "a job\n") {

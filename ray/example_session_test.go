@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/seedcore/seedcore/ray"
@@ -229,4 +230,76 @@ func ExampleActorDiedError() {
 		fmt.Println(died.ActorClass, "is dead:", died.ActorID == actor.ID(), ray.SentOf(err))
 	}
 	// Output: Mortal is dead: true maybe
+}
+
+// Look actors up by their names, and see which there are.
+func ExampleSession_GetActor() {
+	defer create("Stock")()
+	ctx, s := context.Background(), session()
+	stock, err := s.GetActor(ctx, "Stock", "") // of the session's namespace
+	if err != nil {
+		panic(err)
+	}
+	defer stock.Release()
+	fmt.Println(ray.As[int](stock.Call(ctx, "take", 1)))
+	names, err := s.ListNamedActors(ctx, true)
+	fmt.Println(slices.Contains(names, ray.NamedActor{Name: "Stock", Namespace: "demo"}), err)
+	_, err = s.GetActor(ctx, "Nobody", "")
+	fmt.Println(errors.Is(err, ray.ErrActorNotFound))
+	// Output:
+	// 9 <nil>
+	// true <nil>
+	// true
+}
+
+// A generator that yields as many results as it wants, each of which is a ref.
+func ExampleSession_DynamicRefs() {
+	ctx, s := context.Background(), session()
+	squares := ray.Function{Name: "squares", Source: "def squares(n):\n    for i in range(n):\n        yield i * i\n"}
+	refs, err := s.SubmitWith(ctx, squares, ray.TaskOptions{DynamicReturns: true}, 4)
+	if err != nil {
+		panic(err)
+	}
+	items, err := s.DynamicRefs(ctx, refs[0])
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(s.GetAll(ctx, items))
+	// Output: [0 1 4 9] <nil>
+}
+
+// Methods in concurrency groups do not wait for each other.
+func ExampleActorOptions() {
+	ctx, s := context.Background(), session()
+	class, err := s.Class(ctx, ray.Function{Name: "Desk", Source: `
+import ray, threading
+
+class Desk:
+    def __init__(self):
+        self.bell = threading.Event()
+
+    @ray.method(concurrency_group="front")
+    def ring(self):
+        self.bell.set()
+
+    def wait(self):
+        return self.bell.wait(60)
+`})
+	if err != nil {
+		panic(err)
+	}
+	desk, err := s.CreateActor(ctx, class, ray.ActorOptions{ConcurrencyGroups: map[string]int{"front": 2}})
+	if err != nil {
+		panic(err)
+	}
+	defer desk.Release()
+	waiting, err := desk.Submit(ctx, "wait")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(desk.Call(ctx, "ring"))
+	fmt.Println(s.Get(ctx, waiting))
+	// Output:
+	// <nil> <nil>
+	// true <nil>
 }

@@ -37,7 +37,7 @@ type JobSpec struct {
 	// SubmissionID names the job; one that exists already, also of a job that has ended, is refused: ErrJobExists. Empty: Ray
 	// makes one up.
 	SubmissionID string
-	// RuntimeEnv of the job; packages in it must have been uploaded before.
+	// RuntimeEnv of the job; packages in it must have been uploaded before, by Dashboard.UploadPackage or through a session.
 	RuntimeEnv *RuntimeEnv
 	// Metadata is kept with the job.
 	Metadata map[string]string
@@ -90,6 +90,31 @@ func (j JobSpec) request() (map[string]any, error) {
 		return nil, fmt.Errorf("%w: job: %w", ErrInvalidOption, err)
 	}
 	return body, nil
+}
+
+// UploadPackage makes a package available in the cluster, unless it is there, and returns its URI for the RuntimeEnv of a job:
+// Session.UploadPackage without a session. The cluster keeps it for ten minutes from then on, and after that for as long as
+// something uses it. Ray's dashboard takes at most 100 MiB. Whether the cluster's nodes can run the program of a
+// BinaryPackage is not looked at.
+func (d *Dashboard) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
+	uri = p.URI()
+	path := "/api/packages/" + strings.Replace(uri, "://", "/", 1)
+	// To ask for it is to pin it, also where it is not there yet.
+	err = d.do(ctx, "look for package", http.MethodGet, path, nil, nil)
+	if err == nil {
+		return uri, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	data, err := p.archive()
+	if err != nil {
+		return "", &CallError{Target: "dashboard upload package", Sent: SentNo, Err: err}
+	}
+	if err := d.do(ctx, "upload package", http.MethodPut, path, data, nil); err != nil {
+		return "", err
+	}
+	return uri, nil
 }
 
 // SubmitJob starts a job and returns its submission id. It does not wait for the job.

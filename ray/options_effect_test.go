@@ -1,10 +1,13 @@
 package ray_test
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
@@ -161,5 +164,63 @@ func testActorOptionsHaveEffects(t *testing.T, s *ray.Session) {
 		if v, err := s.Get(ctx, refs[0]); v != want || (err == nil) != (retries > 0) {
 			t.Errorf("%d retries after an exception: %v, %v", retries, v, err)
 		}
+	}
+}
+
+// A placement group is the cluster's: another session finds it by its name, as long as it is there.
+func TestPlacementGroupsOfOtherSessions(t *testing.T) {
+	t.Parallel()
+	ns := raytest.Namespace(t)
+	ctx := deadline(t)
+	s, maker := open(t, ray.Config{Namespace: ns}), open(t, ray.Config{Namespace: ns})
+	bundles := []map[string]float64{{"CPU": 0.5}, {"CPU": 0.25, "memory": 1 << 20}}
+	for name, detached := range map[string]bool{"lasting": true, "passing": false} {
+		group, err := maker.CreatePlacementGroup(ctx, ray.PlacementGroupOptions{Bundles: bundles, Name: name, Detached: detached})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := maker.WaitPlacementGroup(ctx, group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passing, err := s.GetPlacementGroup(ctx, "passing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeSession(t, maker)
+	waitFor(t, "the group of a closed session to go", func() bool {
+		state, err := s.PlacementGroupState(ctx, passing)
+		return err == nil && state == "REMOVED"
+	})
+	group, err := s.GetPlacementGroup(ctx, "lasting")
+	if err != nil || len(group.ID) != 36 || !reflect.DeepEqual(group.Bundles, bundles) {
+		t.Fatalf("%+v, %v", group, err)
+	}
+	if err := s.WaitPlacementGroup(ctx, group); err != nil {
+		t.Error(err)
+	}
+	for _, captures := range []bool{true, false} {
+		opts := ray.TaskOptions{NumCPUs: new(0.25), SchedulingStrategy: ray.InPlacementGroup{Group: group, Bundle: new(1), CaptureChildTasks: captures}}
+		v, err := ray.As[[]*string](call(t, s, function("groups"), opts))
+		if err != nil || len(v) != 2 || v[0] == nil || *v[0] != group.ID || (v[1] != nil) != captures {
+			t.Errorf("captures %v: %v, %v", captures, v, err)
+		}
+	}
+	for name, want := range map[string]error{"nobody": ray.ErrNotFound, "": ray.ErrInvalidOption} {
+		if err := second(s.GetPlacementGroup(ctx, name)); !errors.Is(err, want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if err := s.RemovePlacementGroup(ctx, group); err != nil {
+		t.Error(err)
+	}
+	short, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	huge, err := s.CreatePlacementGroup(ctx, ray.PlacementGroupOptions{Bundles: []map[string]float64{{"CPU": 1000}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WaitPlacementGroup(short, huge); !errors.Is(err, ray.ErrGetTimeout) || !strings.HasPrefix(err.Error(), "wait for placement group: ") {
+		t.Errorf("what no node has: %v", err)
 	}
 }

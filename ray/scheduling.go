@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 )
@@ -106,7 +107,7 @@ type PlacementGroupOptions struct {
 	Bundles []map[string]float64
 	// Strategy; empty: Pack.
 	Strategy PlacementStrategy
-	// Name by which the group is found in the dashboard; optional.
+	// Name by which GetPlacementGroup and the dashboard find the group; optional.
 	Name string
 	// Detached lets the group outlive the session.
 	Detached bool
@@ -140,6 +141,11 @@ def _group(id):
     from ray._raylet import PlacementGroupID
     from ray.util.placement_group import PlacementGroup
     return PlacementGroup(PlacementGroupID.from_hex(id))
+
+def find(name):
+    from ray.util.placement_group import get_placement_group
+    group = get_placement_group(name)
+    return {"id": group.id.hex(), "bundles": group.bundle_specs}
 
 def ready(id):
     import ray
@@ -179,6 +185,26 @@ func (s *Session) CreatePlacementGroup(ctx context.Context, opts PlacementGroupO
 		return nil, &CallError{Target: "create placement group", Sent: SentYes, Err: fmt.Errorf("%w: %T", errBadAnswer, v)}
 	}
 	return &PlacementGroup{ID: id, Bundles: opts.Bundles}, nil
+}
+
+// GetPlacementGroup returns the placement group of that name, of the session's namespace; ErrNotFound if there is none.
+func (s *Session) GetPlacementGroup(ctx context.Context, name string) (*PlacementGroup, error) {
+	target := "get placement group " + name
+	if err := checkText(name); err != nil || name == "" {
+		return nil, &CallError{Target: target, Sent: SentNo, Err: errors.Join(fmt.Errorf("%w: %q is no name of a placement group", ErrInvalidOption, name), err)}
+	}
+	v, err := s.groupCall(ctx, "find", name)
+	if raised, ok := errors.AsType[*TaskError](err); ok && raised.Class == "ValueError" && strings.HasPrefix(raised.Message, "Failed to look up placement group") {
+		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: no placement group of that name in namespace %q", ErrNotFound, s.cfg.Namespace)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var group PlacementGroup
+	if err := Decode(v, &group); err != nil {
+		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
+	}
+	return &group, nil
 }
 
 // WaitPlacementGroup waits until the bundles of a group are reserved.
@@ -221,5 +247,13 @@ func (s *Session) groupCall(ctx context.Context, name string, args ...any) (any,
 		return nil, err
 	}
 	defer refs[0].Release()
-	return s.Get(ctx, refs[0])
+	target := groupTargets[name]
+	v, err := s.get(ctx, target, refs[0].hold())
+	return v, begun(target, err)
+}
+
+// groupTargets are how errors name the functions in groupSource.
+var groupTargets = map[string]string{
+	"create": "create placement group", "find": "get placement group", "ready": "wait for placement group",
+	"state": "placement group state", "remove": "remove placement group",
 }
