@@ -41,7 +41,8 @@ func (s *Session) Class(ctx context.Context, class Function) (*ActorClass, error
 	if err := class.check(); err != nil {
 		return nil, &CallError{Target: class.String(), Sent: SentNo, Err: err}
 	}
-	return s.class(ctx, class.String(), class.Name, class.code())
+	made, err := s.class(ctx, class.String(), class.Name, class.code())
+	return made, asUndefined(err, class)
 }
 
 func (s *Session) class(ctx context.Context, target, name string, code any) (*ActorClass, error) {
@@ -97,6 +98,14 @@ type ActorHandle struct {
 	knowsGroups bool
 	// called is how errors name the method that was called last: mostly it is called again.
 	called atomic.Pointer[string]
+}
+
+// String names the actor, by its name if it was made or got by that.
+func (h *ActorHandle) String() string {
+	if h == nil {
+		return "ActorHandle(nil)"
+	}
+	return "ActorHandle(" + h.target + ")"
 }
 
 // ID returns Ray's id of the actor, in hex; "" of a nil handle.
@@ -170,7 +179,7 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	}
 	handles, err := s.submit(ctx, target, task, options, args)
 	if err != nil {
-		return nil, asExists(err, opts.Name, namespace)
+		return nil, asUngrouped(asExists(err, opts.Name, namespace), class.name)
 	}
 	actor, err := oneActor(target, handles, newActorHandle, opts.Name, namespace)
 	if err == nil && !opts.GetIfExists {

@@ -154,6 +154,9 @@ func (e exception) text() string {
 	case len(e.args) == 1:
 		return repr(e.args[0])
 	}
+	if members := lengthOf(e.args[1]); members >= 0 && len(e.args) == 2 && strings.HasSuffix(e.class, "ExceptionGroup") {
+		return fmt.Sprintf("%v (%d sub-exceptions)", e.args[0], members)
+	}
 	// OSError(errno, strerror[, filename])
 	if number, ok := e.args[0].(int64); ok && e.module == "builtins" {
 		if text, ok := e.args[1].(string); ok {
@@ -164,6 +167,17 @@ func (e exception) text() string {
 		}
 	}
 	return repr(e.args)
+}
+
+// lengthOf is the number of elements of a list or tuple, -1 of all else.
+func lengthOf(v any) int {
+	switch x := v.(type) {
+	case *pickle.List:
+		return len(x.Items)
+	case pickle.Tuple:
+		return len(x)
+	}
+	return -1
 }
 
 // repr is about what Python's repr would give, for values that occur in exceptions.
@@ -203,8 +217,14 @@ func repr(v any) string {
 		if e, ok := asException(x); ok {
 			return e.class + "(...)"
 		}
+	case *pickle.List:
+		return "[...]"
+	case *pickle.Dict, *pickle.Set:
+		return "{...}"
+	case pickle.Global:
+		return x.Name
 	}
-	return fmt.Sprintf("<%T>", v)
+	return "..."
 }
 
 // failureOf reads a pickled exception, Ray's or any other, as the error of the call that it refused. It returns nil if
@@ -256,6 +276,36 @@ func asStream(err error) error {
 	remote, ok := errors.AsType[*TaskError](err)
 	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "ObjectRefGenerator' object has no attribute") {
 		return &CallError{Target: remote.Function, Sent: SentMaybe, Err: fmt.Errorf("%w: it is a generator; submit it with DynamicReturns", ErrNoStreaming)}
+	}
+	return err
+}
+
+// asNoFunction turns what Ray says about a function or class that is not written in Python into ErrUnsupportedValue.
+func asNoFunction(err error) error {
+	remote, ok := errors.AsType[*TaskError](err)
+	if ok && strings.HasPrefix(remote.Message, "Attempting to register ") && strings.Contains(remote.Message, " that isn't a ") {
+		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf(
+			"%w: Ray runs only functions and classes that are written in Python; call it from one, such as one in Function.Source", ErrUnsupportedValue)}
+	}
+	return err
+}
+
+// asUndefined tells that the source of fn does not define its name, of which Python says no more than the name.
+func asUndefined(err error, fn Function) error {
+	remote, ok := errors.AsType[*TaskError](err)
+	if ok && fn.Source != "" && remote.Class == "KeyError" && remote.Message == repr(fn.Name) {
+		remote.Message = "the source does not define " + fn.Name
+	}
+	return err
+}
+
+// asUngrouped turns a failure of Ray's without a word into what it means: methods of the class are in concurrency groups that
+// the actor was not given.
+func asUngrouped(err error, class string) error {
+	remote, ok := errors.AsType[*TaskError](err)
+	if ok && remote.Class == "AssertionError" && remote.Message == "" {
+		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf(
+			"%w: concurrency groups: a method of %s is in one that ActorOptions.ConcurrencyGroups does not have", ErrInvalidOption, class)}
 	}
 	return err
 }

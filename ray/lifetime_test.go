@@ -2,6 +2,7 @@ package ray_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/seedcore/seedcore/ray"
@@ -73,6 +74,9 @@ func testTwoRefsToOneObject(t *testing.T, s *ray.Session) {
 	again, ok := v.([]any)[0].(*ray.ObjectRef)
 	if !ok || again == inner || again.ID() != inner.ID() {
 		t.Fatalf("%v", v)
+	}
+	if text := fmt.Sprintf("%v %+v", inner, v); text != fmt.Sprintf("ObjectRef(%s) [ObjectRef(%s)]", inner.ID(), inner.ID()) {
+		t.Errorf("printed: %s", text)
 	}
 	before := s.Stats().Refs
 	again.Release()

@@ -14,6 +14,14 @@ import (
 // is released or the session ends. A ref that the program drops is released some time later, by the garbage collector.
 type ObjectRef struct{ h *handle }
 
+// String names the ref by its ID.
+func (r *ObjectRef) String() string {
+	if r == nil {
+		return "ObjectRef(nil)"
+	}
+	return "ObjectRef(" + r.ID() + ")"
+}
+
 // ID returns Ray's id of the object, in hex; "" of a nil ref.
 func (r *ObjectRef) ID() string { return r.hold().id() }
 

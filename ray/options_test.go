@@ -252,6 +252,16 @@ class Stack:
 			t.Errorf("%q was accepted", bad.Source)
 		}
 	}
+	if _, err := s.Class(ctx, ray.Function{Name: "Heap", Source: source}); err == nil || !strings.Contains(err.Error(), "the source does not define Heap") {
+		t.Errorf("a class that is not there: %v", err)
+	}
+	if err := second(s.Submit(ctx, ray.Function{Module: "math", Name: "sqrt"}, 4)); !errors.Is(err, ray.ErrUnsupportedValue) || !strings.Contains(err.Error(), "math.sqrt: ") || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("a function that is not Python's: %v", err)
+	}
+	groupError := "def fail():\n    raise ExceptionGroup('many', [ValueError('a'), KeyError({}, [])])\n"
+	if v, err := call(t, s, ray.Function{Name: "fail", Source: groupError}, ray.TaskOptions{}); err == nil || !strings.HasSuffix(err.Error(), "many (2 sub-exceptions)") {
+		t.Errorf("%v, %v", v, err)
+	}
 	if err := second(s.Submit(ctx, ray.Function{Name: "f.g", Source: "def f(): pass"})); !errors.Is(err, ray.ErrUnsupportedValue) {
 		t.Error(err)
 	}
@@ -332,6 +342,9 @@ func testMoreActorOptions(t *testing.T, s *ray.Session) {
 	}
 	if err := s.Kill(ctx, actor, true); err != nil {
 		t.Error(err)
+	}
+	if _, err := s.CreateActor(ctx, class, ray.ActorOptions{}); !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), "ConcurrencyGroups") || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("without the group of a method: %v", err)
 	}
 	for field, o := range map[string]ray.ActorOptions{
 		"max task retries": {MaxTaskRetries: 1}, "concurrency groups": {ConcurrencyGroups: map[string]int{"": 1}},

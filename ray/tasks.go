@@ -257,7 +257,7 @@ func (s *Session) schedule(ctx context.Context, t *taskRequest) ([]*handle, erro
 		return nil, err
 	}
 	if t.refused {
-		return nil, asStream(refusalOf(t.target, t.refusal))
+		return nil, asNoFunction(asStream(refusalOf(t.target, t.refusal)))
 	}
 	return t.handles, nil
 }
@@ -292,7 +292,7 @@ func (s *Session) imported(ctx context.Context, fn Function, maxCalls int) (code
 	}
 	if maxCalls == 0 {
 		code, err := s.once(ctx, fn.String(), fn.code())
-		return code, nil, err
+		return code, nil, asUndefined(err, fn)
 	}
 	options, err := pickleOptions("task", map[string]any{"max_calls": maxCalls}, nil)
 	if err != nil {
@@ -303,7 +303,7 @@ func (s *Session) imported(ctx context.Context, fn Function, maxCalls int) (code
 		return nil, nil, &CallError{Target: fn.String(), Sent: SentNo, Err: err}
 	}
 	code, err = s.onceFor(ctx, fn.String(), fmt.Sprintf("max calls %d ", maxCalls)+string(data), data)
-	return code, options.data, err
+	return code, options.data, asUndefined(err, fn)
 }
 
 // code is the pickle that stands for f.
