@@ -14,7 +14,8 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-func TestMain(m *testing.M) {
+// modules are where the heads of these tests find Python's.
+func modules() string {
 	// The module drivertest, besides those that every head of a test can import.
 	own, err := filepath.Abs("testdata/python")
 	if err != nil {
@@ -29,8 +30,12 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	return strings.Join([]string{own, common, numpy}, string(filepath.ListSeparator))
+}
+
+func TestMain(m *testing.M) {
 	raytest.Main(m, raytest.WithLeakCheck(), raytest.WithEnd(endExamples), raytest.WithHead(func(cfg *rayhead.Config) {
-		cfg.Env = append(cfg.Env, "PYTHONPATH="+strings.Join([]string{own, common, numpy}, string(filepath.ListSeparator)), "PYTHONDONTWRITEBYTECODE=1",
+		cfg.Env = append(cfg.Env, "PYTHONPATH="+modules(), "PYTHONDONTWRITEBYTECODE=1",
 			// The server keeps a thread for every stream that broke until the grace period is over, and tests break many.
 			"RAY_CLIENT_SERVER_MAX_THREADS=600",
 			// What cannot be set up is tried once, not three times: pip makes a virtual environment each time.
