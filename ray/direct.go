@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seedcore/seedcore/internal/taskevents"
 )
 
 // Defaults of DirectOptions.
@@ -53,8 +55,9 @@ type DirectOptions struct {
 	AddressMap func(address string) string
 	// Tracer is told of every call. Nil: nothing is traced, and nothing spent on it.
 	Tracer Tracer
-	// TaskEvents lets Python actors report the calls to Ray's state API, as they do those of Ray's own drivers; what a
-	// driver itself reports of a task is missing there. It costs the actor time with each call. Go actors report none.
+	// TaskEvents has the calls shown by Ray's state API, dashboard and timeline, as those of Ray's own drivers are: here it is
+	// reported that they were sent and how they ended, and by the actors when they ran. It costs both ends time with
+	// each call. What cannot be reported at once waits: 100,000 events, of which the oldest give way.
 	TaskEvents bool
 }
 
@@ -130,7 +133,8 @@ type Direct struct {
 	classes classTable
 	hosts   hostTable
 	owner   *owner
-	dials   chan struct{} // a token for each connection in the making
+	dials   chan struct{}      // a token for each connection in the making
+	events  *taskevents.Buffer // nil: none are reported
 
 	exchanges exchangePool
 
@@ -178,6 +182,9 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 	}
 	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]*laneUse{}}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
+	if opts.TaskEvents {
+		d.events = taskevents.New(taskevents.Options{}, taskevents.Worker{}, gcs.addTaskEvents, nil)
+	}
 	return d, nil
 }
 
@@ -400,6 +407,7 @@ func (d *Direct) Close(ctx context.Context) error {
 	d.cancel(ErrClosed)
 	<-drained
 	d.background.Wait()
+	d.closeEvents(ctx)
 	d.owner.close()
 	d.mu.Lock()
 	routes := d.routes

@@ -54,6 +54,7 @@ type GCS struct {
 	resources   corepb.NodeResourceInfoGcsServiceClient
 	kv          corepb.InternalKVGcsServiceClient
 	workers     corepb.WorkerInfoGcsServiceClient
+	tasks       corepb.TaskInfoGcsServiceClient
 }
 
 // DialGCS connects to the GCS at address ("host:port", Ray's port 6379) and asks for its identity and version. When
@@ -77,6 +78,7 @@ func DialGCS(ctx context.Context, address string, opts GCSOptions) (*GCS, error)
 	g.resources = corepb.NewNodeResourceInfoGcsServiceClient(conn)
 	g.kv = corepb.NewInternalKVGcsServiceClient(conn)
 	g.workers = corepb.NewWorkerInfoGcsServiceClient(conn)
+	g.tasks = corepb.NewTaskInfoGcsServiceClient(conn)
 	if err := g.identify(ctx, opts.ClusterID); err != nil {
 		return nil, errors.Join(fmt.Errorf("ray: GCS at %s: %w", address, err), conn.Close())
 	}

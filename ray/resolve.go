@@ -19,6 +19,7 @@ type actorClass struct {
 	module, name string
 	methods      []string // sorted
 	descriptors  map[string]*corepb.FunctionDescriptor
+	taskNames    map[string]string // of calls, by method, as Ray names them
 }
 
 // newActorClass leaves out what Ray adds to every class and what is not for callers: __ray_terminate__ ends the actor,
@@ -28,8 +29,9 @@ func newActorClass(module, name string, methods []string) *actorClass {
 		return m == "__init__" || strings.HasPrefix(m, "__ray_") && m != "__ray_ready__"
 	})
 	slices.Sort(methods)
-	c := &actorClass{module: module, name: name, methods: methods, descriptors: make(map[string]*corepb.FunctionDescriptor, len(methods))}
+	c := &actorClass{module: module, name: name, methods: methods, descriptors: make(map[string]*corepb.FunctionDescriptor, len(methods)), taskNames: make(map[string]string, len(methods))}
 	for _, m := range methods {
+		c.taskNames[m] = name + "." + m
 		c.descriptors[m] = &corepb.FunctionDescriptor{FunctionDescriptor: &corepb.FunctionDescriptor_PythonFunctionDescriptor{
 			PythonFunctionDescriptor: &corepb.PythonFunctionDescriptor{ModuleName: module, ClassName: name, FunctionName: m},
 		}}
@@ -57,6 +59,8 @@ func (c *actorClass) accepts(method string, args []*corepb.TaskArg, size int64) 
 func (c *actorClass) descriptor(method string) *corepb.FunctionDescriptor {
 	return c.descriptors[method]
 }
+
+func (c *actorClass) taskName(method string) string { return c.taskNames[method] }
 
 // maxClasses bounds the classes that are remembered.
 const maxClasses = 4096

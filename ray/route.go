@@ -259,7 +259,10 @@ func (d *Direct) connect(data *corepb.ActorTableData) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.credentials, t.dial, t.taskEvents = d.gcs.credentials, d.gcs.dial, d.opts.TaskEvents
+	t.credentials, t.dial = d.gcs.credentials, d.gcs.dial
+	if d.events != nil {
+		t.taskCalls = taskCalls(data, class)
+	}
 	t.address = d.dialled(net.JoinHostPort(data.GetAddress().GetIpAddress(), strconv.Itoa(int(data.GetAddress().GetPort()))))
 	select {
 	case d.dials <- struct{}{}:

@@ -124,6 +124,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 		arrived:     make(chan struct{}, 1), items: map[int64]item{},
 	}
 	d.owner.add(s)
+	reported := d.reportSent(t, method, spec)
 	<-t.streams.turn // the call has its number
 	live, cancel := context.WithCancel(carried)
 	s.cut = cancel
@@ -141,6 +142,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 		} else if ids := stored(x.reply); len(ids) > 0 {
 			x.kept = d.free(t, ids)
 		}
+		d.reportEnd(reported, x)
 		d.owner.leave(l, 1)
 		s.ended()
 		close(x.done)

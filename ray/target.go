@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/seedcore/seedcore/internal/taskevents"
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"github.com/seedcore/seedcore/internal/wire/pushtask"
 )
@@ -36,7 +37,7 @@ type target struct {
 	address string // as it is dialled
 	localIP string // of this process, as it was used to dial
 
-	taskEvents bool // DirectOptions.TaskEvents
+	taskCalls map[string]*taskevents.Call // by method; nil: the calls are not reported
 
 	credentials *Credentials
 	dial        Dialer
@@ -190,7 +191,7 @@ func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.T
 		ClientProcessedUpTo: -1,  // anything else makes the worker drop older calls of ours that still wait
 		TaskSpec: &corepb.TaskSpec{
 			Type:                            corepb.TaskType_ACTOR_TASK, // fatal: NORMAL_TASK
-			Name:                            method,
+			Name:                            t.class.taskName(method),
 			Language:                        corepb.Language_PYTHON,
 			FunctionDescriptor:              t.class.descriptor(method),    // fatal: unknown method or class, any hash
 			JobId:                           actorID[actorIDLen-jobIDLen:], // fatal: another job than the actor's
@@ -199,7 +200,7 @@ func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.T
 			Args:                            args,                          // fatal: an argument with neither data nor metadata
 			NumReturns:                      1,                             //
 			GeneratorBackpressureNumObjects: -1,                            // fatal: 0, the default of the wire
-			EnableTaskEvents:                t.taskEvents,
+			EnableTaskEvents:                t.taskCalls != nil,
 			ActorTaskSpec:                   &corepb.ActorTaskSpec{ActorId: actorID, ConcurrencyGroupSequenceNumber: uint64(seq)},
 		},
 	}
@@ -272,6 +273,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
 	req, lane := t.request(method, args)
 	taskID := req.GetTaskSpec().GetTaskId()
+	reported := d.reportSent(t, method, req.GetTaskSpec())
 	run := func() {
 		x.reply, x.err = t.pushTask(live, x, req)
 		cancel()
@@ -285,6 +287,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 		} else if ids := stored(x.reply); len(ids) > 0 {
 			x.kept = d.free(t, ids)
 		}
+		d.reportEnd(reported, x)
 		if x.settled.Swap(true) {
 			x.giveUp.Stop()
 			d.end(r, t, size)

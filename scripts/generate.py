@@ -73,7 +73,7 @@ def core():
 def compare(fd):
     """Every message, field and enum value of core.proto must exist in the wheel with the same number and type."""
     known_messages, known_enums = {}, {}
-    for name in ("common_pb2", "core_worker_pb2", "gcs_pb2", "gcs_service_pb2", "node_manager_pb2"):
+    for name in ("common_pb2", "core_worker_pb2", "gcs_pb2", "gcs_service_pb2", "node_manager_pb2", "profile_events_pb2"):
         descriptor = importlib.import_module("ray.core.generated." + name).DESCRIPTOR
         known_messages.update(descriptor.message_types_by_name)
         known_enums.update(descriptor.enum_types_by_name)

@@ -22,7 +22,7 @@ declare -A tests=(
 	# The matrix of fatal inputs first of all.
 	[direct]='^(TestNothingThatCanBeCalledKillsAnActor|TestRequestsAreHarmless|TestDirect.*|TestAGivenUpCallDoesNotHoldUpOthers|TestADeadActorIsToldAndARestartedOneIsFound|TestGCSTellsWhatIsThere|TestAReplacedClusterIsNoticed|TestClientChoosesThePathBeforeSending)$'
 	# On a Ray without Go actors: that they are refused.
-	[worker]='^TestOnARealRay$'
+	[worker]='^(TestOnARealRay|TestTaskEvents)$'
 	[connector]='^(TestDirectCallsBeginWhenTheGCSIsReachable|TestTheVersionIsCheckedAgainWhenTheClusterChanges|TestALostSessionIsReplaced)$'
 )
 for suite in "${suites[@]}"; do

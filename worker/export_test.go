@@ -106,6 +106,10 @@ func (p *Process) Shutdown() {
 		_ = p.p.raylet.conn.Close()
 	}
 	p.p.closeCaller()
+	p.p.closeEvents(0)
+	if p.p.gcs != nil {
+		_ = p.p.gcs.conn.Close()
+	}
 	p.p.tasks.Wait()
 }
 

@@ -16,27 +16,44 @@ const (
 	announceAttempts = 3
 	announceTime     = 10 * time.Second // an attempt
 	announcePause    = time.Second
+	// gcsIdle is how long the connection to the GCS stays without a request: an idle actor keeps none.
+	gcsIdle = 5 * time.Second
 )
 
-// addWorkerInfo enters the process in the GCS's table of workers, so that Ray's state API and dashboard list it. Nothing
-// else depends on it. The connection is closed again: an idle actor keeps none.
-func addWorkerInfo(ctx context.Context, l *launch, address *corepb.Address, launched time.Time) error {
+// gcsClient reaches the GCS for what Ray shows of this process. The connection is made when there is something to say.
+type gcsClient struct {
+	conn      *grpc.ClientConn
+	clusterID string // hex; may be empty
+}
+
+func newGCSClient(l *launch) (*gcsClient, error) {
 	options, _ := l.access.credentials.DialOptions(l.gcsAddress) // the raylet has warned of what there is to warn of
-	conn, err := grpc.NewClient(l.gcsAddress, append(options, grpc.WithNoProxy())...)
+	conn, err := grpc.NewClient(l.gcsAddress, append(options, grpc.WithNoProxy(), grpc.WithIdleTimeout(gcsIdle))...)
 	if err != nil {
-		return fmt.Errorf("connect to the GCS at %s: %w", l.gcsAddress, err)
+		return nil, fmt.Errorf("the GCS at %s: %w", l.gcsAddress, err)
 	}
-	defer conn.Close() //nolint:errcheck // there is nothing to do about it
-	if l.clusterID != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "ray_cluster_id", l.clusterID) // another cluster refuses it
+	return &gcsClient{conn, l.clusterID}, nil
+}
+
+// identified returns the context of a request: another cluster refuses it.
+func (g *gcsClient) identified(ctx context.Context) context.Context {
+	if g.clusterID == "" {
+		return ctx
 	}
+	return metadata.AppendToOutgoingContext(ctx, "ray_cluster_id", g.clusterID)
+}
+
+// addWorkerInfo enters the process in the GCS's table of workers, so that Ray's state API and dashboard list it. Nothing
+// else depends on it.
+func (g *gcsClient) addWorkerInfo(ctx context.Context, l *launch, address *corepb.Address, launched time.Time) error {
+	ctx = g.identified(ctx)
 	now := uint64(launched.UnixMilli())
 	request := &corepb.AddWorkerInfoRequest{WorkerData: &corepb.WorkerTableData{
 		IsAlive: true, WorkerAddress: address, WorkerType: corepb.WorkerType_WORKER, Pid: uint32(os.Getpid()),
 		StartTimeMs: now, WorkerLaunchTimeMs: l.launchTimeMs, WorkerLaunchedTimeMs: now,
 		WorkerInfo: map[string][]byte{"node_ip_address": []byte(l.nodeIP), "language": []byte("go")},
 	}}
-	client := corepb.NewWorkerInfoGcsServiceClient(conn)
+	client := corepb.NewWorkerInfoGcsServiceClient(g.conn)
 	for attempt := 1; ; attempt++ {
 		err := addOnce(ctx, client, request)
 		if err == nil || attempt == announceAttempts {
@@ -57,8 +74,13 @@ func addOnce(ctx context.Context, client corepb.WorkerInfoGcsServiceClient, requ
 	if err != nil {
 		return fmt.Errorf("add the worker to the GCS: %w", err)
 	}
-	if s := reply.GetStatus(); s.GetCode() != 0 { // the GCS reports its errors in the body
-		return fmt.Errorf("add the worker to the GCS: code %d: %s", s.GetCode(), s.GetMessage())
+	return gcsError("add the worker to the GCS", reply.GetStatus())
+}
+
+// gcsError finds the errors that the GCS reports in the body.
+func gcsError(what string, s *corepb.GcsStatus) error {
+	if s.GetCode() == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: code %d: %s", what, s.GetCode(), s.GetMessage())
 }

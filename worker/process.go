@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/seedcore/seedcore/internal/taskevents"
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"github.com/seedcore/seedcore/internal/wire/pushtask"
 	"github.com/seedcore/seedcore/internal/wire/rayletipc"
@@ -56,6 +57,8 @@ type process struct {
 
 	raylet *raylet
 	server *grpc.Server
+	gcs    *gcsClient
+	events *taskevents.Buffer // nil: none are reported
 	caller *directCaller
 	tracer Tracer // may be nil
 	exits  chan exitRequest
@@ -118,7 +121,7 @@ func (p *process) run(ctx context.Context) int {
 	}
 	address := &corepb.Address{NodeId: core.nodeID, IpAddress: core.nodeIP, Port: core.port, WorkerId: core.workerID}
 	p.tasks.Go(func() {
-		if err := addWorkerInfo(actorCtx, p.launch, address, started); err != nil && actorCtx.Err() == nil {
+		if err := p.gcs.addWorkerInfo(actorCtx, p.launch, address, started); err != nil && actorCtx.Err() == nil {
 			p.log.Warn("Ray's state API will not list this worker", "error", err)
 		}
 	})
@@ -130,6 +133,10 @@ func (p *process) run(ctx context.Context) int {
 // register opens the connection to the raylet and the port that the raylet assigns.
 func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.Listener, error) {
 	var err error
+	if p.gcs, err = newGCSClient(p.launch); err != nil {
+		return nil, nil, err
+	}
+	p.events = newTaskEvents(p.launch, p.gcs, os.Getenv, p.log)
 	if p.raylet, err = dialRaylet(ctx, p.launch.raylet, p.launch.layout.old); err != nil {
 		return nil, nil, err
 	}
@@ -146,7 +153,7 @@ func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.List
 		return nil, nil, fmt.Errorf("listen on the port that the raylet assigned: %w", err)
 	}
 	return &coreWorker{
-		registry: p.registry, launch: p.launch, limits: p.limits, log: p.log, caller: p.caller, tracer: p.tracer,
+		registry: p.registry, launch: p.launch, limits: p.limits, log: p.log, caller: p.caller, tracer: p.tracer, events: p.events,
 		workerID: p.launch.workerID, nodeID: reply.NodeID, nodeIP: p.launch.nodeIP, port: int32(listener.Addr().(*net.TCPAddr).Port),
 		ctx: actorCtx, created: p.raylet.actorCreated, captureOutput: p.captureOutput, exit: p.requestExit, ended: p.ended,
 	}, listener, nil
@@ -204,6 +211,7 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 	goodbye := func() error {
 		drained, timeout = nil, time.After(goodbyeTime)
 		p.closeCaller()
+		p.closeEvents(lastReportTime)
 		return p.raylet.disconnect(leaving.exitType, leaving.detail, leaving.exception)
 	}
 	for {
@@ -282,6 +290,16 @@ func (p *process) closeCaller() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	p.caller.close(ctx)
+}
+
+// closeEvents lets the GCS hear of the last tasks.
+func (p *process) closeEvents(patience time.Duration) {
+	if p.events == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p.events.Close(ctx)
 }
 
 func exitCode(req *exitRequest) int {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/seedcore/seedcore/internal/taskevents"
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
@@ -32,8 +33,9 @@ type coreWorker struct {
 	nodeIP   string
 	port     int32
 	caller   *directCaller
-	owners   owners // of the streams that are being made
-	tracer   Tracer // may be nil
+	owners   owners             // of the streams that are being made
+	tracer   Tracer             // may be nil
+	events   *taskevents.Buffer // nil: none are reported
 
 	// ctx ends when the process is about to exit; methods see it.
 	ctx context.Context
@@ -117,7 +119,9 @@ func (w *coreWorker) createActor(ctx context.Context, spec *corepb.TaskSpec) (*c
 	if err := w.captureOutput(spec.GetJobId(), className); err != nil {
 		w.log.Warn("output stays where the raylet's goes", "error", err)
 	}
+	running := w.begins(spec)
 	a, creation, err := w.construct(ctx, spec, className)
+	w.ends(running)
 	if err != nil {
 		return nil, w.constructorFailed(className, err)
 	}
@@ -215,6 +219,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		return nil, refusal(ctx, err)
 	}
 	defer a.calls.leave(c)
+	defer w.ends(w.begins(spec))
 
 	if spec.GetStreamingGenerator() {
 		return w.streamCall(callCtx, ctx, a, c, spec)

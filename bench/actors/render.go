@@ -57,8 +57,8 @@ func (st *stage) render(rows []*row, load string, took time.Duration) string {
 	if st.cpp.missing != "" {
 		fmt.Fprintf(&b, "- *%s*: not measured: %s\n", wayCpp, st.cpp.missing)
 	}
-	fmt.Fprintf(&b, "- Go actors report no task events, whoever calls; Python and C++ actors report those of all ways. At 1 MB the driver and Ray\n")
-	fmt.Fprintf(&b, "  Client use Ray's object store, and the direct path an actor whose environment raises Ray's inline limits.\n\n")
+	fmt.Fprintf(&b, "- Task events are reported by all callers and actors, but not of plain gRPC. At 1 MB the driver and Ray Client use Ray's\n")
+	fmt.Fprintf(&b, "  object store, and the direct path an actor whose environment raises Ray's inline limits.\n\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "| size\t| shape\t| path taken\t| actor\t| in flight\t| calls/s\t| p10 us\t| p50 us\t| p99 us\t| caller us\t| actor us\t| caller allocs\t| actor allocs\t| x driver\t| x client\t|")
 	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")

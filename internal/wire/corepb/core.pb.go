@@ -127,6 +127,121 @@ func (TaskType) EnumDescriptor() ([]byte, []int) {
 	return file_core_proto_rawDescGZIP(), []int{1}
 }
 
+// What happened to a task; only what is reported.
+type TaskStatus int32
+
+const (
+	TaskStatus_NIL                 TaskStatus = 0
+	TaskStatus_PENDING_ARGS_AVAIL  TaskStatus = 1
+	TaskStatus_SUBMITTED_TO_WORKER TaskStatus = 5
+	TaskStatus_RUNNING             TaskStatus = 8
+	TaskStatus_FINISHED            TaskStatus = 11
+	TaskStatus_FAILED              TaskStatus = 12
+)
+
+// Enum value maps for TaskStatus.
+var (
+	TaskStatus_name = map[int32]string{
+		0:  "NIL",
+		1:  "PENDING_ARGS_AVAIL",
+		5:  "SUBMITTED_TO_WORKER",
+		8:  "RUNNING",
+		11: "FINISHED",
+		12: "FAILED",
+	}
+	TaskStatus_value = map[string]int32{
+		"NIL":                 0,
+		"PENDING_ARGS_AVAIL":  1,
+		"SUBMITTED_TO_WORKER": 5,
+		"RUNNING":             8,
+		"FINISHED":            11,
+		"FAILED":              12,
+	}
+)
+
+func (x TaskStatus) Enum() *TaskStatus {
+	p := new(TaskStatus)
+	*p = x
+	return p
+}
+
+func (x TaskStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TaskStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_core_proto_enumTypes[2].Descriptor()
+}
+
+func (TaskStatus) Type() protoreflect.EnumType {
+	return &file_core_proto_enumTypes[2]
+}
+
+func (x TaskStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TaskStatus.Descriptor instead.
+func (TaskStatus) EnumDescriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{2}
+}
+
+// Why a task failed; only what is reported. Numbers from 30 on differ between versions.
+type ErrorType int32
+
+const (
+	ErrorType_WORKER_DIED              ErrorType = 0
+	ErrorType_ACTOR_DIED               ErrorType = 1
+	ErrorType_TASK_EXECUTION_EXCEPTION ErrorType = 3
+	ErrorType_TASK_CANCELLED           ErrorType = 5
+	ErrorType_ACTOR_UNAVAILABLE        ErrorType = 25
+)
+
+// Enum value maps for ErrorType.
+var (
+	ErrorType_name = map[int32]string{
+		0:  "WORKER_DIED",
+		1:  "ACTOR_DIED",
+		3:  "TASK_EXECUTION_EXCEPTION",
+		5:  "TASK_CANCELLED",
+		25: "ACTOR_UNAVAILABLE",
+	}
+	ErrorType_value = map[string]int32{
+		"WORKER_DIED":              0,
+		"ACTOR_DIED":               1,
+		"TASK_EXECUTION_EXCEPTION": 3,
+		"TASK_CANCELLED":           5,
+		"ACTOR_UNAVAILABLE":        25,
+	}
+)
+
+func (x ErrorType) Enum() *ErrorType {
+	p := new(ErrorType)
+	*p = x
+	return p
+}
+
+func (x ErrorType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ErrorType) Descriptor() protoreflect.EnumDescriptor {
+	return file_core_proto_enumTypes[3].Descriptor()
+}
+
+func (ErrorType) Type() protoreflect.EnumType {
+	return &file_core_proto_enumTypes[3]
+}
+
+func (x ErrorType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ErrorType.Descriptor instead.
+func (ErrorType) EnumDescriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{3}
+}
+
 type WorkerType int32
 
 const (
@@ -157,11 +272,11 @@ func (x WorkerType) String() string {
 }
 
 func (WorkerType) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[2].Descriptor()
+	return file_core_proto_enumTypes[4].Descriptor()
 }
 
 func (WorkerType) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[2]
+	return &file_core_proto_enumTypes[4]
 }
 
 func (x WorkerType) Number() protoreflect.EnumNumber {
@@ -170,7 +285,7 @@ func (x WorkerType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WorkerType.Descriptor instead.
 func (WorkerType) EnumDescriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{2}
+	return file_core_proto_rawDescGZIP(), []int{4}
 }
 
 type WorkerExitType int32
@@ -212,11 +327,11 @@ func (x WorkerExitType) String() string {
 }
 
 func (WorkerExitType) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[3].Descriptor()
+	return file_core_proto_enumTypes[5].Descriptor()
 }
 
 func (WorkerExitType) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[3]
+	return &file_core_proto_enumTypes[5]
 }
 
 func (x WorkerExitType) Number() protoreflect.EnumNumber {
@@ -225,7 +340,7 @@ func (x WorkerExitType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WorkerExitType.Descriptor instead.
 func (WorkerExitType) EnumDescriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{3}
+	return file_core_proto_rawDescGZIP(), []int{5}
 }
 
 type NodeDeathInfo_Reason int32
@@ -258,11 +373,11 @@ func (x NodeDeathInfo_Reason) String() string {
 }
 
 func (NodeDeathInfo_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[4].Descriptor()
+	return file_core_proto_enumTypes[6].Descriptor()
 }
 
 func (NodeDeathInfo_Reason) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[4]
+	return &file_core_proto_enumTypes[6]
 }
 
 func (x NodeDeathInfo_Reason) Number() protoreflect.EnumNumber {
@@ -313,11 +428,11 @@ func (x ActorTableData_ActorState) String() string {
 }
 
 func (ActorTableData_ActorState) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[5].Descriptor()
+	return file_core_proto_enumTypes[7].Descriptor()
 }
 
 func (ActorTableData_ActorState) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[5]
+	return &file_core_proto_enumTypes[7]
 }
 
 func (x ActorTableData_ActorState) Number() protoreflect.EnumNumber {
@@ -359,11 +474,11 @@ func (x GcsNodeInfo_GcsNodeState) String() string {
 }
 
 func (GcsNodeInfo_GcsNodeState) Descriptor() protoreflect.EnumDescriptor {
-	return file_core_proto_enumTypes[6].Descriptor()
+	return file_core_proto_enumTypes[8].Descriptor()
 }
 
 func (GcsNodeInfo_GcsNodeState) Type() protoreflect.EnumType {
-	return &file_core_proto_enumTypes[6]
+	return &file_core_proto_enumTypes[8]
 }
 
 func (x GcsNodeInfo_GcsNodeState) Number() protoreflect.EnumNumber {
@@ -1830,6 +1945,7 @@ type RayErrorInfo struct {
 	//	*RayErrorInfo_ActorUnavailableError
 	Error         isRayErrorInfo_Error `protobuf_oneof:"error"`
 	ErrorMessage  string               `protobuf:"bytes,5,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	ErrorType     ErrorType            `protobuf:"varint,11,opt,name=error_type,json=errorType,proto3,enum=seedcore.wire.core.ErrorType" json:"error_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1903,6 +2019,13 @@ func (x *RayErrorInfo) GetErrorMessage() string {
 		return x.ErrorMessage
 	}
 	return ""
+}
+
+func (x *RayErrorInfo) GetErrorType() ErrorType {
+	if x != nil {
+		return x.ErrorType
+	}
+	return ErrorType_WORKER_DIED
 }
 
 type isRayErrorInfo_Error interface {
@@ -4298,6 +4421,610 @@ func (x *ReportWorkerFailureReply) GetStatus() *GcsStatus {
 	return nil
 }
 
+type TaskInfoEntry struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Type            TaskType               `protobuf:"varint,1,opt,name=type,proto3,enum=seedcore.wire.core.TaskType" json:"type,omitempty"`
+	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Language        Language               `protobuf:"varint,3,opt,name=language,proto3,enum=seedcore.wire.core.Language" json:"language,omitempty"`
+	FuncOrClassName string                 `protobuf:"bytes,4,opt,name=func_or_class_name,json=funcOrClassName,proto3" json:"func_or_class_name,omitempty"`
+	JobId           []byte                 `protobuf:"bytes,6,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	TaskId          []byte                 `protobuf:"bytes,7,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	ParentTaskId    []byte                 `protobuf:"bytes,8,opt,name=parent_task_id,json=parentTaskId,proto3" json:"parent_task_id,omitempty"`
+	ActorId         []byte                 `protobuf:"bytes,25,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *TaskInfoEntry) Reset() {
+	*x = TaskInfoEntry{}
+	mi := &file_core_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskInfoEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskInfoEntry) ProtoMessage() {}
+
+func (x *TaskInfoEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskInfoEntry.ProtoReflect.Descriptor instead.
+func (*TaskInfoEntry) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *TaskInfoEntry) GetType() TaskType {
+	if x != nil {
+		return x.Type
+	}
+	return TaskType_NORMAL_TASK
+}
+
+func (x *TaskInfoEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TaskInfoEntry) GetLanguage() Language {
+	if x != nil {
+		return x.Language
+	}
+	return Language_PYTHON
+}
+
+func (x *TaskInfoEntry) GetFuncOrClassName() string {
+	if x != nil {
+		return x.FuncOrClassName
+	}
+	return ""
+}
+
+func (x *TaskInfoEntry) GetJobId() []byte {
+	if x != nil {
+		return x.JobId
+	}
+	return nil
+}
+
+func (x *TaskInfoEntry) GetTaskId() []byte {
+	if x != nil {
+		return x.TaskId
+	}
+	return nil
+}
+
+func (x *TaskInfoEntry) GetParentTaskId() []byte {
+	if x != nil {
+		return x.ParentTaskId
+	}
+	return nil
+}
+
+func (x *TaskInfoEntry) GetActorId() []byte {
+	if x != nil {
+		return x.ActorId
+	}
+	return nil
+}
+
+type TaskStateUpdate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        []byte                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	WorkerId      []byte                 `protobuf:"bytes,8,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	ErrorInfo     *RayErrorInfo          `protobuf:"bytes,9,opt,name=error_info,json=errorInfo,proto3" json:"error_info,omitempty"`
+	WorkerPid     int32                  `protobuf:"varint,12,opt,name=worker_pid,json=workerPid,proto3" json:"worker_pid,omitempty"`
+	StateTsNs     map[int32]int64        `protobuf:"bytes,14,rep,name=state_ts_ns,json=stateTsNs,proto3" json:"state_ts_ns,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskStateUpdate) Reset() {
+	*x = TaskStateUpdate{}
+	mi := &file_core_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskStateUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskStateUpdate) ProtoMessage() {}
+
+func (x *TaskStateUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskStateUpdate.ProtoReflect.Descriptor instead.
+func (*TaskStateUpdate) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *TaskStateUpdate) GetNodeId() []byte {
+	if x != nil {
+		return x.NodeId
+	}
+	return nil
+}
+
+func (x *TaskStateUpdate) GetWorkerId() []byte {
+	if x != nil {
+		return x.WorkerId
+	}
+	return nil
+}
+
+func (x *TaskStateUpdate) GetErrorInfo() *RayErrorInfo {
+	if x != nil {
+		return x.ErrorInfo
+	}
+	return nil
+}
+
+func (x *TaskStateUpdate) GetWorkerPid() int32 {
+	if x != nil {
+		return x.WorkerPid
+	}
+	return 0
+}
+
+func (x *TaskStateUpdate) GetStateTsNs() map[int32]int64 {
+	if x != nil {
+		return x.StateTsNs
+	}
+	return nil
+}
+
+type ProfileEventEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	StartTime     int64                  `protobuf:"varint,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	EndTime       int64                  `protobuf:"varint,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	ExtraData     string                 `protobuf:"bytes,3,opt,name=extra_data,json=extraData,proto3" json:"extra_data,omitempty"`
+	EventName     string                 `protobuf:"bytes,4,opt,name=event_name,json=eventName,proto3" json:"event_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileEventEntry) Reset() {
+	*x = ProfileEventEntry{}
+	mi := &file_core_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileEventEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileEventEntry) ProtoMessage() {}
+
+func (x *ProfileEventEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileEventEntry.ProtoReflect.Descriptor instead.
+func (*ProfileEventEntry) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *ProfileEventEntry) GetStartTime() int64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *ProfileEventEntry) GetEndTime() int64 {
+	if x != nil {
+		return x.EndTime
+	}
+	return 0
+}
+
+func (x *ProfileEventEntry) GetExtraData() string {
+	if x != nil {
+		return x.ExtraData
+	}
+	return ""
+}
+
+func (x *ProfileEventEntry) GetEventName() string {
+	if x != nil {
+		return x.EventName
+	}
+	return ""
+}
+
+type ProfileEvents struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ComponentType string                 `protobuf:"bytes,1,opt,name=component_type,json=componentType,proto3" json:"component_type,omitempty"`
+	ComponentId   []byte                 `protobuf:"bytes,2,opt,name=component_id,json=componentId,proto3" json:"component_id,omitempty"`
+	NodeIpAddress string                 `protobuf:"bytes,3,opt,name=node_ip_address,json=nodeIpAddress,proto3" json:"node_ip_address,omitempty"`
+	Events        []*ProfileEventEntry   `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileEvents) Reset() {
+	*x = ProfileEvents{}
+	mi := &file_core_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileEvents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileEvents) ProtoMessage() {}
+
+func (x *ProfileEvents) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileEvents.ProtoReflect.Descriptor instead.
+func (*ProfileEvents) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *ProfileEvents) GetComponentType() string {
+	if x != nil {
+		return x.ComponentType
+	}
+	return ""
+}
+
+func (x *ProfileEvents) GetComponentId() []byte {
+	if x != nil {
+		return x.ComponentId
+	}
+	return nil
+}
+
+func (x *ProfileEvents) GetNodeIpAddress() string {
+	if x != nil {
+		return x.NodeIpAddress
+	}
+	return ""
+}
+
+func (x *ProfileEvents) GetEvents() []*ProfileEventEntry {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type TaskEvents struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        []byte                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	AttemptNumber int32                  `protobuf:"varint,2,opt,name=attempt_number,json=attemptNumber,proto3" json:"attempt_number,omitempty"`
+	TaskInfo      *TaskInfoEntry         `protobuf:"bytes,3,opt,name=task_info,json=taskInfo,proto3" json:"task_info,omitempty"`
+	StateUpdates  *TaskStateUpdate       `protobuf:"bytes,4,opt,name=state_updates,json=stateUpdates,proto3" json:"state_updates,omitempty"`
+	ProfileEvents *ProfileEvents         `protobuf:"bytes,5,opt,name=profile_events,json=profileEvents,proto3" json:"profile_events,omitempty"`
+	JobId         []byte                 `protobuf:"bytes,6,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskEvents) Reset() {
+	*x = TaskEvents{}
+	mi := &file_core_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskEvents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskEvents) ProtoMessage() {}
+
+func (x *TaskEvents) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskEvents.ProtoReflect.Descriptor instead.
+func (*TaskEvents) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *TaskEvents) GetTaskId() []byte {
+	if x != nil {
+		return x.TaskId
+	}
+	return nil
+}
+
+func (x *TaskEvents) GetAttemptNumber() int32 {
+	if x != nil {
+		return x.AttemptNumber
+	}
+	return 0
+}
+
+func (x *TaskEvents) GetTaskInfo() *TaskInfoEntry {
+	if x != nil {
+		return x.TaskInfo
+	}
+	return nil
+}
+
+func (x *TaskEvents) GetStateUpdates() *TaskStateUpdate {
+	if x != nil {
+		return x.StateUpdates
+	}
+	return nil
+}
+
+func (x *TaskEvents) GetProfileEvents() *ProfileEvents {
+	if x != nil {
+		return x.ProfileEvents
+	}
+	return nil
+}
+
+func (x *TaskEvents) GetJobId() []byte {
+	if x != nil {
+		return x.JobId
+	}
+	return nil
+}
+
+type TaskAttempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        []byte                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	AttemptNumber int32                  `protobuf:"varint,2,opt,name=attempt_number,json=attemptNumber,proto3" json:"attempt_number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskAttempt) Reset() {
+	*x = TaskAttempt{}
+	mi := &file_core_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskAttempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskAttempt) ProtoMessage() {}
+
+func (x *TaskAttempt) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskAttempt.ProtoReflect.Descriptor instead.
+func (*TaskAttempt) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *TaskAttempt) GetTaskId() []byte {
+	if x != nil {
+		return x.TaskId
+	}
+	return nil
+}
+
+func (x *TaskAttempt) GetAttemptNumber() int32 {
+	if x != nil {
+		return x.AttemptNumber
+	}
+	return 0
+}
+
+type TaskEventData struct {
+	state                   protoimpl.MessageState `protogen:"open.v1"`
+	EventsByTask            []*TaskEvents          `protobuf:"bytes,1,rep,name=events_by_task,json=eventsByTask,proto3" json:"events_by_task,omitempty"`
+	DroppedTaskAttempts     []*TaskAttempt         `protobuf:"bytes,2,rep,name=dropped_task_attempts,json=droppedTaskAttempts,proto3" json:"dropped_task_attempts,omitempty"`
+	NumProfileEventsDropped int32                  `protobuf:"varint,3,opt,name=num_profile_events_dropped,json=numProfileEventsDropped,proto3" json:"num_profile_events_dropped,omitempty"`
+	JobId                   []byte                 `protobuf:"bytes,4,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
+}
+
+func (x *TaskEventData) Reset() {
+	*x = TaskEventData{}
+	mi := &file_core_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskEventData) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskEventData) ProtoMessage() {}
+
+func (x *TaskEventData) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskEventData.ProtoReflect.Descriptor instead.
+func (*TaskEventData) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *TaskEventData) GetEventsByTask() []*TaskEvents {
+	if x != nil {
+		return x.EventsByTask
+	}
+	return nil
+}
+
+func (x *TaskEventData) GetDroppedTaskAttempts() []*TaskAttempt {
+	if x != nil {
+		return x.DroppedTaskAttempts
+	}
+	return nil
+}
+
+func (x *TaskEventData) GetNumProfileEventsDropped() int32 {
+	if x != nil {
+		return x.NumProfileEventsDropped
+	}
+	return 0
+}
+
+func (x *TaskEventData) GetJobId() []byte {
+	if x != nil {
+		return x.JobId
+	}
+	return nil
+}
+
+type AddTaskEventDataRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          *TaskEventData         `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddTaskEventDataRequest) Reset() {
+	*x = AddTaskEventDataRequest{}
+	mi := &file_core_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddTaskEventDataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddTaskEventDataRequest) ProtoMessage() {}
+
+func (x *AddTaskEventDataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddTaskEventDataRequest.ProtoReflect.Descriptor instead.
+func (*AddTaskEventDataRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *AddTaskEventDataRequest) GetData() *TaskEventData {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type AddTaskEventDataReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        *GcsStatus             `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddTaskEventDataReply) Reset() {
+	*x = AddTaskEventDataReply{}
+	mi := &file_core_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddTaskEventDataReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddTaskEventDataReply) ProtoMessage() {}
+
+func (x *AddTaskEventDataReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddTaskEventDataReply.ProtoReflect.Descriptor instead.
+func (*AddTaskEventDataReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *AddTaskEventDataReply) GetStatus() *GcsStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 type FreeLocalObjectsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ObjectIds     [][]byte               `protobuf:"bytes,1,rep,name=object_ids,json=objectIds,proto3" json:"object_ids,omitempty"`
@@ -4307,7 +5034,7 @@ type FreeLocalObjectsRequest struct {
 
 func (x *FreeLocalObjectsRequest) Reset() {
 	*x = FreeLocalObjectsRequest{}
-	mi := &file_core_proto_msgTypes[65]
+	mi := &file_core_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4319,7 +5046,7 @@ func (x *FreeLocalObjectsRequest) String() string {
 func (*FreeLocalObjectsRequest) ProtoMessage() {}
 
 func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[65]
+	mi := &file_core_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4332,7 +5059,7 @@ func (x *FreeLocalObjectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsRequest.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{65}
+	return file_core_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *FreeLocalObjectsRequest) GetObjectIds() [][]byte {
@@ -4350,7 +5077,7 @@ type FreeLocalObjectsReply struct {
 
 func (x *FreeLocalObjectsReply) Reset() {
 	*x = FreeLocalObjectsReply{}
-	mi := &file_core_proto_msgTypes[66]
+	mi := &file_core_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4362,7 +5089,7 @@ func (x *FreeLocalObjectsReply) String() string {
 func (*FreeLocalObjectsReply) ProtoMessage() {}
 
 func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[66]
+	mi := &file_core_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4375,7 +5102,7 @@ func (x *FreeLocalObjectsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeLocalObjectsReply.ProtoReflect.Descriptor instead.
 func (*FreeLocalObjectsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{66}
+	return file_core_proto_rawDescGZIP(), []int{75}
 }
 
 type GetAllActorInfoRequest_Filters struct {
@@ -4389,7 +5116,7 @@ type GetAllActorInfoRequest_Filters struct {
 
 func (x *GetAllActorInfoRequest_Filters) Reset() {
 	*x = GetAllActorInfoRequest_Filters{}
-	mi := &file_core_proto_msgTypes[67]
+	mi := &file_core_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4401,7 +5128,7 @@ func (x *GetAllActorInfoRequest_Filters) String() string {
 func (*GetAllActorInfoRequest_Filters) ProtoMessage() {}
 
 func (x *GetAllActorInfoRequest_Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[67]
+	mi := &file_core_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4561,12 +5288,14 @@ const file_core_proto_rawDesc = "" +
 	"\vUNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUTOSCALER_DRAIN_PREEMPTED\x10\x03\"4\n" +
 	"\x17ActorUnavailableContext\x12\x19\n" +
-	"\bactor_id\x18\x01 \x01(\fR\aactorId\"\xe7\x02\n" +
+	"\bactor_id\x18\x01 \x01(\fR\aactorId\"\xa5\x03\n" +
 	"\fRayErrorInfo\x12O\n" +
 	"\x10actor_died_error\x18\x02 \x01(\v2#.seedcore.wire.core.ActorDeathCauseH\x00R\x0eactorDiedError\x12q\n" +
 	"\x1eruntime_env_setup_failed_error\x18\x03 \x01(\v2+.seedcore.wire.core.RuntimeEnvFailedContextH\x00R\x1aruntimeEnvSetupFailedError\x12e\n" +
 	"\x17actor_unavailable_error\x18\x04 \x01(\v2+.seedcore.wire.core.ActorUnavailableContextH\x00R\x15actorUnavailableError\x12#\n" +
-	"\rerror_message\x18\x05 \x01(\tR\ferrorMessageB\a\n" +
+	"\rerror_message\x18\x05 \x01(\tR\ferrorMessage\x12<\n" +
+	"\n" +
+	"error_type\x18\v \x01(\x0e2\x1d.seedcore.wire.core.ErrorTypeR\terrorTypeB\a\n" +
 	"\x05error\"@\n" +
 	"\x19ActorUnschedulableContext\x12#\n" +
 	"\rerror_message\x18\x01 \x01(\tR\ferrorMessage\"1\n" +
@@ -4751,6 +5480,59 @@ const file_core_proto_rawDesc = "" +
 	"\x1aReportWorkerFailureRequest\x12J\n" +
 	"\x0eworker_failure\x18\x01 \x01(\v2#.seedcore.wire.core.WorkerTableDataR\rworkerFailure\"Q\n" +
 	"\x18ReportWorkerFailureReply\x125\n" +
+	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\"\xad\x02\n" +
+	"\rTaskInfoEntry\x120\n" +
+	"\x04type\x18\x01 \x01(\x0e2\x1c.seedcore.wire.core.TaskTypeR\x04type\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x128\n" +
+	"\blanguage\x18\x03 \x01(\x0e2\x1c.seedcore.wire.core.LanguageR\blanguage\x12+\n" +
+	"\x12func_or_class_name\x18\x04 \x01(\tR\x0ffuncOrClassName\x12\x15\n" +
+	"\x06job_id\x18\x06 \x01(\fR\x05jobId\x12\x17\n" +
+	"\atask_id\x18\a \x01(\fR\x06taskId\x12$\n" +
+	"\x0eparent_task_id\x18\b \x01(\fR\fparentTaskId\x12\x19\n" +
+	"\bactor_id\x18\x19 \x01(\fR\aactorId\"\xb9\x02\n" +
+	"\x0fTaskStateUpdate\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\fR\x06nodeId\x12\x1b\n" +
+	"\tworker_id\x18\b \x01(\fR\bworkerId\x12?\n" +
+	"\n" +
+	"error_info\x18\t \x01(\v2 .seedcore.wire.core.RayErrorInfoR\terrorInfo\x12\x1d\n" +
+	"\n" +
+	"worker_pid\x18\f \x01(\x05R\tworkerPid\x12R\n" +
+	"\vstate_ts_ns\x18\x0e \x03(\v22.seedcore.wire.core.TaskStateUpdate.StateTsNsEntryR\tstateTsNs\x1a<\n" +
+	"\x0eStateTsNsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x8b\x01\n" +
+	"\x11ProfileEventEntry\x12\x1d\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\x03R\tstartTime\x12\x19\n" +
+	"\bend_time\x18\x02 \x01(\x03R\aendTime\x12\x1d\n" +
+	"\n" +
+	"extra_data\x18\x03 \x01(\tR\textraData\x12\x1d\n" +
+	"\n" +
+	"event_name\x18\x04 \x01(\tR\teventName\"\xc0\x01\n" +
+	"\rProfileEvents\x12%\n" +
+	"\x0ecomponent_type\x18\x01 \x01(\tR\rcomponentType\x12!\n" +
+	"\fcomponent_id\x18\x02 \x01(\fR\vcomponentId\x12&\n" +
+	"\x0fnode_ip_address\x18\x03 \x01(\tR\rnodeIpAddress\x12=\n" +
+	"\x06events\x18\x04 \x03(\v2%.seedcore.wire.core.ProfileEventEntryR\x06events\"\xb7\x02\n" +
+	"\n" +
+	"TaskEvents\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\fR\x06taskId\x12%\n" +
+	"\x0eattempt_number\x18\x02 \x01(\x05R\rattemptNumber\x12>\n" +
+	"\ttask_info\x18\x03 \x01(\v2!.seedcore.wire.core.TaskInfoEntryR\btaskInfo\x12H\n" +
+	"\rstate_updates\x18\x04 \x01(\v2#.seedcore.wire.core.TaskStateUpdateR\fstateUpdates\x12H\n" +
+	"\x0eprofile_events\x18\x05 \x01(\v2!.seedcore.wire.core.ProfileEventsR\rprofileEvents\x12\x15\n" +
+	"\x06job_id\x18\x06 \x01(\fR\x05jobId\"M\n" +
+	"\vTaskAttempt\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\fR\x06taskId\x12%\n" +
+	"\x0eattempt_number\x18\x02 \x01(\x05R\rattemptNumber\"\xfe\x01\n" +
+	"\rTaskEventData\x12D\n" +
+	"\x0eevents_by_task\x18\x01 \x03(\v2\x1e.seedcore.wire.core.TaskEventsR\feventsByTask\x12S\n" +
+	"\x15dropped_task_attempts\x18\x02 \x03(\v2\x1f.seedcore.wire.core.TaskAttemptR\x13droppedTaskAttempts\x12;\n" +
+	"\x1anum_profile_events_dropped\x18\x03 \x01(\x05R\x17numProfileEventsDropped\x12\x15\n" +
+	"\x06job_id\x18\x04 \x01(\fR\x05jobId\"P\n" +
+	"\x17AddTaskEventDataRequest\x125\n" +
+	"\x04data\x18\x01 \x01(\v2!.seedcore.wire.core.TaskEventDataR\x04data\"N\n" +
+	"\x15AddTaskEventDataReply\x125\n" +
 	"\x06status\x18\x01 \x01(\v2\x1d.seedcore.wire.core.GcsStatusR\x06status\"8\n" +
 	"\x17FreeLocalObjectsRequest\x12\x1d\n" +
 	"\n" +
@@ -4765,7 +5547,23 @@ const file_core_proto_rawDesc = "" +
 	"\vNORMAL_TASK\x10\x00\x12\x17\n" +
 	"\x13ACTOR_CREATION_TASK\x10\x01\x12\x0e\n" +
 	"\n" +
-	"ACTOR_TASK\x10\x02*$\n" +
+	"ACTOR_TASK\x10\x02*m\n" +
+	"\n" +
+	"TaskStatus\x12\a\n" +
+	"\x03NIL\x10\x00\x12\x16\n" +
+	"\x12PENDING_ARGS_AVAIL\x10\x01\x12\x17\n" +
+	"\x13SUBMITTED_TO_WORKER\x10\x05\x12\v\n" +
+	"\aRUNNING\x10\b\x12\f\n" +
+	"\bFINISHED\x10\v\x12\n" +
+	"\n" +
+	"\x06FAILED\x10\f*u\n" +
+	"\tErrorType\x12\x0f\n" +
+	"\vWORKER_DIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"ACTOR_DIED\x10\x01\x12\x1c\n" +
+	"\x18TASK_EXECUTION_EXCEPTION\x10\x03\x12\x12\n" +
+	"\x0eTASK_CANCELLED\x10\x05\x12\x15\n" +
+	"\x11ACTOR_UNAVAILABLE\x10\x19*$\n" +
 	"\n" +
 	"WorkerType\x12\n" +
 	"\n" +
@@ -4807,6 +5605,8 @@ const file_core_proto_rawDesc = "" +
 	"\x14WorkerInfoGcsService\x12a\n" +
 	"\rAddWorkerInfo\x12(.seedcore.wire.core.AddWorkerInfoRequest\x1a&.seedcore.wire.core.AddWorkerInfoReply\x12s\n" +
 	"\x13ReportWorkerFailure\x12..seedcore.wire.core.ReportWorkerFailureRequest\x1a,.seedcore.wire.core.ReportWorkerFailureReply2\x80\x01\n" +
+	"\x12TaskInfoGcsService\x12j\n" +
+	"\x10AddTaskEventData\x12+.seedcore.wire.core.AddTaskEventDataRequest\x1a).seedcore.wire.core.AddTaskEventDataReply2\x80\x01\n" +
 	"\x12NodeManagerService\x12j\n" +
 	"\x10FreeLocalObjects\x12+.seedcore.wire.core.FreeLocalObjectsRequest\x1a).seedcore.wire.core.FreeLocalObjectsReplyB3Z1github.com/seedcore/seedcore/internal/wire/corepbb\x06proto3"
 
@@ -4822,196 +5622,223 @@ func file_core_proto_rawDescGZIP() []byte {
 	return file_core_proto_rawDescData
 }
 
-var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
+var file_core_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 81)
 var file_core_proto_goTypes = []any{
 	(Language)(0),                                      // 0: seedcore.wire.core.Language
 	(TaskType)(0),                                      // 1: seedcore.wire.core.TaskType
-	(WorkerType)(0),                                    // 2: seedcore.wire.core.WorkerType
-	(WorkerExitType)(0),                                // 3: seedcore.wire.core.WorkerExitType
-	(NodeDeathInfo_Reason)(0),                          // 4: seedcore.wire.core.NodeDeathInfo.Reason
-	(ActorTableData_ActorState)(0),                     // 5: seedcore.wire.core.ActorTableData.ActorState
-	(GcsNodeInfo_GcsNodeState)(0),                      // 6: seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	(*Address)(nil),                                    // 7: seedcore.wire.core.Address
-	(*PythonFunctionDescriptor)(nil),                   // 8: seedcore.wire.core.PythonFunctionDescriptor
-	(*FunctionDescriptor)(nil),                         // 9: seedcore.wire.core.FunctionDescriptor
-	(*ObjectReference)(nil),                            // 10: seedcore.wire.core.ObjectReference
-	(*TaskArg)(nil),                                    // 11: seedcore.wire.core.TaskArg
-	(*ActorTaskSpec)(nil),                              // 12: seedcore.wire.core.ActorTaskSpec
-	(*ActorCreationTaskSpec)(nil),                      // 13: seedcore.wire.core.ActorCreationTaskSpec
-	(*TaskSpec)(nil),                                   // 14: seedcore.wire.core.TaskSpec
-	(*PushTaskRequest)(nil),                            // 15: seedcore.wire.core.PushTaskRequest
-	(*ReturnObject)(nil),                               // 16: seedcore.wire.core.ReturnObject
-	(*StreamingGeneratorReturnIdInfo)(nil),             // 17: seedcore.wire.core.StreamingGeneratorReturnIdInfo
-	(*PushTaskReply)(nil),                              // 18: seedcore.wire.core.PushTaskReply
-	(*ReportGeneratorItemReturnsRequest)(nil),          // 19: seedcore.wire.core.ReportGeneratorItemReturnsRequest
-	(*ReportGeneratorItemReturnsReply)(nil),            // 20: seedcore.wire.core.ReportGeneratorItemReturnsReply
-	(*UpdateGeneratorBackpressureConsumedRequest)(nil), // 21: seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
-	(*UpdateGeneratorBackpressureConsumedReply)(nil),   // 22: seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
-	(*RayException)(nil),                               // 23: seedcore.wire.core.RayException
-	(*RuntimeEnvFailedContext)(nil),                    // 24: seedcore.wire.core.RuntimeEnvFailedContext
-	(*ActorDiedErrorContext)(nil),                      // 25: seedcore.wire.core.ActorDiedErrorContext
-	(*NodeDeathInfo)(nil),                              // 26: seedcore.wire.core.NodeDeathInfo
-	(*ActorUnavailableContext)(nil),                    // 27: seedcore.wire.core.ActorUnavailableContext
-	(*RayErrorInfo)(nil),                               // 28: seedcore.wire.core.RayErrorInfo
-	(*ActorUnschedulableContext)(nil),                  // 29: seedcore.wire.core.ActorUnschedulableContext
-	(*OomContext)(nil),                                 // 30: seedcore.wire.core.OomContext
-	(*ActorDeathCause)(nil),                            // 31: seedcore.wire.core.ActorDeathCause
-	(*KillActorRequest)(nil),                           // 32: seedcore.wire.core.KillActorRequest
-	(*KillActorReply)(nil),                             // 33: seedcore.wire.core.KillActorReply
-	(*ExitRequest)(nil),                                // 34: seedcore.wire.core.ExitRequest
-	(*ExitReply)(nil),                                  // 35: seedcore.wire.core.ExitReply
-	(*CoreWorkerStats)(nil),                            // 36: seedcore.wire.core.CoreWorkerStats
-	(*GetCoreWorkerStatsRequest)(nil),                  // 37: seedcore.wire.core.GetCoreWorkerStatsRequest
-	(*GetCoreWorkerStatsReply)(nil),                    // 38: seedcore.wire.core.GetCoreWorkerStatsReply
-	(*NumPendingTasksRequest)(nil),                     // 39: seedcore.wire.core.NumPendingTasksRequest
-	(*NumPendingTasksReply)(nil),                       // 40: seedcore.wire.core.NumPendingTasksReply
-	(*LocalGCRequest)(nil),                             // 41: seedcore.wire.core.LocalGCRequest
-	(*LocalGCReply)(nil),                               // 42: seedcore.wire.core.LocalGCReply
-	(*RayletNotifyGCSRestartRequest)(nil),              // 43: seedcore.wire.core.RayletNotifyGCSRestartRequest
-	(*RayletNotifyGCSRestartReply)(nil),                // 44: seedcore.wire.core.RayletNotifyGCSRestartReply
-	(*CancelTaskRequest)(nil),                          // 45: seedcore.wire.core.CancelTaskRequest
-	(*CancelTaskReply)(nil),                            // 46: seedcore.wire.core.CancelTaskReply
-	(*GcsStatus)(nil),                                  // 47: seedcore.wire.core.GcsStatus
-	(*ActorTableData)(nil),                             // 48: seedcore.wire.core.ActorTableData
-	(*GetNamedActorInfoRequest)(nil),                   // 49: seedcore.wire.core.GetNamedActorInfoRequest
-	(*GetNamedActorInfoReply)(nil),                     // 50: seedcore.wire.core.GetNamedActorInfoReply
-	(*GetActorInfoRequest)(nil),                        // 51: seedcore.wire.core.GetActorInfoRequest
-	(*GetActorInfoReply)(nil),                          // 52: seedcore.wire.core.GetActorInfoReply
-	(*GetAllActorInfoRequest)(nil),                     // 53: seedcore.wire.core.GetAllActorInfoRequest
-	(*GetAllActorInfoReply)(nil),                       // 54: seedcore.wire.core.GetAllActorInfoReply
-	(*CheckAliveRequest)(nil),                          // 55: seedcore.wire.core.CheckAliveRequest
-	(*CheckAliveReply)(nil),                            // 56: seedcore.wire.core.CheckAliveReply
-	(*GetClusterIdRequest)(nil),                        // 57: seedcore.wire.core.GetClusterIdRequest
-	(*GetClusterIdReply)(nil),                          // 58: seedcore.wire.core.GetClusterIdReply
-	(*GcsNodeInfo)(nil),                                // 59: seedcore.wire.core.GcsNodeInfo
-	(*GetAllNodeInfoRequest)(nil),                      // 60: seedcore.wire.core.GetAllNodeInfoRequest
-	(*GetAllNodeInfoReply)(nil),                        // 61: seedcore.wire.core.GetAllNodeInfoReply
-	(*AvailableResources)(nil),                         // 62: seedcore.wire.core.AvailableResources
-	(*GetAllAvailableResourcesRequest)(nil),            // 63: seedcore.wire.core.GetAllAvailableResourcesRequest
-	(*GetAllAvailableResourcesReply)(nil),              // 64: seedcore.wire.core.GetAllAvailableResourcesReply
-	(*InternalKVGetRequest)(nil),                       // 65: seedcore.wire.core.InternalKVGetRequest
-	(*InternalKVGetReply)(nil),                         // 66: seedcore.wire.core.InternalKVGetReply
-	(*WorkerTableData)(nil),                            // 67: seedcore.wire.core.WorkerTableData
-	(*AddWorkerInfoRequest)(nil),                       // 68: seedcore.wire.core.AddWorkerInfoRequest
-	(*AddWorkerInfoReply)(nil),                         // 69: seedcore.wire.core.AddWorkerInfoReply
-	(*ReportWorkerFailureRequest)(nil),                 // 70: seedcore.wire.core.ReportWorkerFailureRequest
-	(*ReportWorkerFailureReply)(nil),                   // 71: seedcore.wire.core.ReportWorkerFailureReply
-	(*FreeLocalObjectsRequest)(nil),                    // 72: seedcore.wire.core.FreeLocalObjectsRequest
-	(*FreeLocalObjectsReply)(nil),                      // 73: seedcore.wire.core.FreeLocalObjectsReply
-	(*GetAllActorInfoRequest_Filters)(nil),             // 74: seedcore.wire.core.GetAllActorInfoRequest.Filters
-	nil,                                                // 75: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	nil,                                                // 76: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
-	nil,                                                // 77: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	(TaskStatus)(0),                                    // 2: seedcore.wire.core.TaskStatus
+	(ErrorType)(0),                                     // 3: seedcore.wire.core.ErrorType
+	(WorkerType)(0),                                    // 4: seedcore.wire.core.WorkerType
+	(WorkerExitType)(0),                                // 5: seedcore.wire.core.WorkerExitType
+	(NodeDeathInfo_Reason)(0),                          // 6: seedcore.wire.core.NodeDeathInfo.Reason
+	(ActorTableData_ActorState)(0),                     // 7: seedcore.wire.core.ActorTableData.ActorState
+	(GcsNodeInfo_GcsNodeState)(0),                      // 8: seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	(*Address)(nil),                                    // 9: seedcore.wire.core.Address
+	(*PythonFunctionDescriptor)(nil),                   // 10: seedcore.wire.core.PythonFunctionDescriptor
+	(*FunctionDescriptor)(nil),                         // 11: seedcore.wire.core.FunctionDescriptor
+	(*ObjectReference)(nil),                            // 12: seedcore.wire.core.ObjectReference
+	(*TaskArg)(nil),                                    // 13: seedcore.wire.core.TaskArg
+	(*ActorTaskSpec)(nil),                              // 14: seedcore.wire.core.ActorTaskSpec
+	(*ActorCreationTaskSpec)(nil),                      // 15: seedcore.wire.core.ActorCreationTaskSpec
+	(*TaskSpec)(nil),                                   // 16: seedcore.wire.core.TaskSpec
+	(*PushTaskRequest)(nil),                            // 17: seedcore.wire.core.PushTaskRequest
+	(*ReturnObject)(nil),                               // 18: seedcore.wire.core.ReturnObject
+	(*StreamingGeneratorReturnIdInfo)(nil),             // 19: seedcore.wire.core.StreamingGeneratorReturnIdInfo
+	(*PushTaskReply)(nil),                              // 20: seedcore.wire.core.PushTaskReply
+	(*ReportGeneratorItemReturnsRequest)(nil),          // 21: seedcore.wire.core.ReportGeneratorItemReturnsRequest
+	(*ReportGeneratorItemReturnsReply)(nil),            // 22: seedcore.wire.core.ReportGeneratorItemReturnsReply
+	(*UpdateGeneratorBackpressureConsumedRequest)(nil), // 23: seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
+	(*UpdateGeneratorBackpressureConsumedReply)(nil),   // 24: seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
+	(*RayException)(nil),                               // 25: seedcore.wire.core.RayException
+	(*RuntimeEnvFailedContext)(nil),                    // 26: seedcore.wire.core.RuntimeEnvFailedContext
+	(*ActorDiedErrorContext)(nil),                      // 27: seedcore.wire.core.ActorDiedErrorContext
+	(*NodeDeathInfo)(nil),                              // 28: seedcore.wire.core.NodeDeathInfo
+	(*ActorUnavailableContext)(nil),                    // 29: seedcore.wire.core.ActorUnavailableContext
+	(*RayErrorInfo)(nil),                               // 30: seedcore.wire.core.RayErrorInfo
+	(*ActorUnschedulableContext)(nil),                  // 31: seedcore.wire.core.ActorUnschedulableContext
+	(*OomContext)(nil),                                 // 32: seedcore.wire.core.OomContext
+	(*ActorDeathCause)(nil),                            // 33: seedcore.wire.core.ActorDeathCause
+	(*KillActorRequest)(nil),                           // 34: seedcore.wire.core.KillActorRequest
+	(*KillActorReply)(nil),                             // 35: seedcore.wire.core.KillActorReply
+	(*ExitRequest)(nil),                                // 36: seedcore.wire.core.ExitRequest
+	(*ExitReply)(nil),                                  // 37: seedcore.wire.core.ExitReply
+	(*CoreWorkerStats)(nil),                            // 38: seedcore.wire.core.CoreWorkerStats
+	(*GetCoreWorkerStatsRequest)(nil),                  // 39: seedcore.wire.core.GetCoreWorkerStatsRequest
+	(*GetCoreWorkerStatsReply)(nil),                    // 40: seedcore.wire.core.GetCoreWorkerStatsReply
+	(*NumPendingTasksRequest)(nil),                     // 41: seedcore.wire.core.NumPendingTasksRequest
+	(*NumPendingTasksReply)(nil),                       // 42: seedcore.wire.core.NumPendingTasksReply
+	(*LocalGCRequest)(nil),                             // 43: seedcore.wire.core.LocalGCRequest
+	(*LocalGCReply)(nil),                               // 44: seedcore.wire.core.LocalGCReply
+	(*RayletNotifyGCSRestartRequest)(nil),              // 45: seedcore.wire.core.RayletNotifyGCSRestartRequest
+	(*RayletNotifyGCSRestartReply)(nil),                // 46: seedcore.wire.core.RayletNotifyGCSRestartReply
+	(*CancelTaskRequest)(nil),                          // 47: seedcore.wire.core.CancelTaskRequest
+	(*CancelTaskReply)(nil),                            // 48: seedcore.wire.core.CancelTaskReply
+	(*GcsStatus)(nil),                                  // 49: seedcore.wire.core.GcsStatus
+	(*ActorTableData)(nil),                             // 50: seedcore.wire.core.ActorTableData
+	(*GetNamedActorInfoRequest)(nil),                   // 51: seedcore.wire.core.GetNamedActorInfoRequest
+	(*GetNamedActorInfoReply)(nil),                     // 52: seedcore.wire.core.GetNamedActorInfoReply
+	(*GetActorInfoRequest)(nil),                        // 53: seedcore.wire.core.GetActorInfoRequest
+	(*GetActorInfoReply)(nil),                          // 54: seedcore.wire.core.GetActorInfoReply
+	(*GetAllActorInfoRequest)(nil),                     // 55: seedcore.wire.core.GetAllActorInfoRequest
+	(*GetAllActorInfoReply)(nil),                       // 56: seedcore.wire.core.GetAllActorInfoReply
+	(*CheckAliveRequest)(nil),                          // 57: seedcore.wire.core.CheckAliveRequest
+	(*CheckAliveReply)(nil),                            // 58: seedcore.wire.core.CheckAliveReply
+	(*GetClusterIdRequest)(nil),                        // 59: seedcore.wire.core.GetClusterIdRequest
+	(*GetClusterIdReply)(nil),                          // 60: seedcore.wire.core.GetClusterIdReply
+	(*GcsNodeInfo)(nil),                                // 61: seedcore.wire.core.GcsNodeInfo
+	(*GetAllNodeInfoRequest)(nil),                      // 62: seedcore.wire.core.GetAllNodeInfoRequest
+	(*GetAllNodeInfoReply)(nil),                        // 63: seedcore.wire.core.GetAllNodeInfoReply
+	(*AvailableResources)(nil),                         // 64: seedcore.wire.core.AvailableResources
+	(*GetAllAvailableResourcesRequest)(nil),            // 65: seedcore.wire.core.GetAllAvailableResourcesRequest
+	(*GetAllAvailableResourcesReply)(nil),              // 66: seedcore.wire.core.GetAllAvailableResourcesReply
+	(*InternalKVGetRequest)(nil),                       // 67: seedcore.wire.core.InternalKVGetRequest
+	(*InternalKVGetReply)(nil),                         // 68: seedcore.wire.core.InternalKVGetReply
+	(*WorkerTableData)(nil),                            // 69: seedcore.wire.core.WorkerTableData
+	(*AddWorkerInfoRequest)(nil),                       // 70: seedcore.wire.core.AddWorkerInfoRequest
+	(*AddWorkerInfoReply)(nil),                         // 71: seedcore.wire.core.AddWorkerInfoReply
+	(*ReportWorkerFailureRequest)(nil),                 // 72: seedcore.wire.core.ReportWorkerFailureRequest
+	(*ReportWorkerFailureReply)(nil),                   // 73: seedcore.wire.core.ReportWorkerFailureReply
+	(*TaskInfoEntry)(nil),                              // 74: seedcore.wire.core.TaskInfoEntry
+	(*TaskStateUpdate)(nil),                            // 75: seedcore.wire.core.TaskStateUpdate
+	(*ProfileEventEntry)(nil),                          // 76: seedcore.wire.core.ProfileEventEntry
+	(*ProfileEvents)(nil),                              // 77: seedcore.wire.core.ProfileEvents
+	(*TaskEvents)(nil),                                 // 78: seedcore.wire.core.TaskEvents
+	(*TaskAttempt)(nil),                                // 79: seedcore.wire.core.TaskAttempt
+	(*TaskEventData)(nil),                              // 80: seedcore.wire.core.TaskEventData
+	(*AddTaskEventDataRequest)(nil),                    // 81: seedcore.wire.core.AddTaskEventDataRequest
+	(*AddTaskEventDataReply)(nil),                      // 82: seedcore.wire.core.AddTaskEventDataReply
+	(*FreeLocalObjectsRequest)(nil),                    // 83: seedcore.wire.core.FreeLocalObjectsRequest
+	(*FreeLocalObjectsReply)(nil),                      // 84: seedcore.wire.core.FreeLocalObjectsReply
+	(*GetAllActorInfoRequest_Filters)(nil),             // 85: seedcore.wire.core.GetAllActorInfoRequest.Filters
+	nil,                                                // 86: seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	nil,                                                // 87: seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	nil,                                                // 88: seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	nil,                                                // 89: seedcore.wire.core.TaskStateUpdate.StateTsNsEntry
 }
 var file_core_proto_depIdxs = []int32{
-	8,  // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
-	10, // 1: seedcore.wire.core.TaskArg.object_ref:type_name -> seedcore.wire.core.ObjectReference
-	10, // 2: seedcore.wire.core.TaskArg.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
+	10, // 0: seedcore.wire.core.FunctionDescriptor.python_function_descriptor:type_name -> seedcore.wire.core.PythonFunctionDescriptor
+	12, // 1: seedcore.wire.core.TaskArg.object_ref:type_name -> seedcore.wire.core.ObjectReference
+	12, // 2: seedcore.wire.core.TaskArg.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
 	1,  // 3: seedcore.wire.core.TaskSpec.type:type_name -> seedcore.wire.core.TaskType
 	0,  // 4: seedcore.wire.core.TaskSpec.language:type_name -> seedcore.wire.core.Language
-	9,  // 5: seedcore.wire.core.TaskSpec.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
-	7,  // 6: seedcore.wire.core.TaskSpec.caller_address:type_name -> seedcore.wire.core.Address
-	11, // 7: seedcore.wire.core.TaskSpec.args:type_name -> seedcore.wire.core.TaskArg
-	13, // 8: seedcore.wire.core.TaskSpec.actor_creation_task_spec:type_name -> seedcore.wire.core.ActorCreationTaskSpec
-	12, // 9: seedcore.wire.core.TaskSpec.actor_task_spec:type_name -> seedcore.wire.core.ActorTaskSpec
-	14, // 10: seedcore.wire.core.PushTaskRequest.task_spec:type_name -> seedcore.wire.core.TaskSpec
-	10, // 11: seedcore.wire.core.ReturnObject.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
-	16, // 12: seedcore.wire.core.PushTaskReply.return_objects:type_name -> seedcore.wire.core.ReturnObject
-	17, // 13: seedcore.wire.core.PushTaskReply.streaming_generator_return_ids:type_name -> seedcore.wire.core.StreamingGeneratorReturnIdInfo
-	16, // 14: seedcore.wire.core.ReportGeneratorItemReturnsRequest.returned_objects:type_name -> seedcore.wire.core.ReturnObject
-	7,  // 15: seedcore.wire.core.ReportGeneratorItemReturnsRequest.worker_addr:type_name -> seedcore.wire.core.Address
+	11, // 5: seedcore.wire.core.TaskSpec.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
+	9,  // 6: seedcore.wire.core.TaskSpec.caller_address:type_name -> seedcore.wire.core.Address
+	13, // 7: seedcore.wire.core.TaskSpec.args:type_name -> seedcore.wire.core.TaskArg
+	15, // 8: seedcore.wire.core.TaskSpec.actor_creation_task_spec:type_name -> seedcore.wire.core.ActorCreationTaskSpec
+	14, // 9: seedcore.wire.core.TaskSpec.actor_task_spec:type_name -> seedcore.wire.core.ActorTaskSpec
+	16, // 10: seedcore.wire.core.PushTaskRequest.task_spec:type_name -> seedcore.wire.core.TaskSpec
+	12, // 11: seedcore.wire.core.ReturnObject.nested_inlined_refs:type_name -> seedcore.wire.core.ObjectReference
+	18, // 12: seedcore.wire.core.PushTaskReply.return_objects:type_name -> seedcore.wire.core.ReturnObject
+	19, // 13: seedcore.wire.core.PushTaskReply.streaming_generator_return_ids:type_name -> seedcore.wire.core.StreamingGeneratorReturnIdInfo
+	18, // 14: seedcore.wire.core.ReportGeneratorItemReturnsRequest.returned_objects:type_name -> seedcore.wire.core.ReturnObject
+	9,  // 15: seedcore.wire.core.ReportGeneratorItemReturnsRequest.worker_addr:type_name -> seedcore.wire.core.Address
 	0,  // 16: seedcore.wire.core.RayException.language:type_name -> seedcore.wire.core.Language
-	26, // 17: seedcore.wire.core.ActorDiedErrorContext.node_death_info:type_name -> seedcore.wire.core.NodeDeathInfo
-	4,  // 18: seedcore.wire.core.NodeDeathInfo.reason:type_name -> seedcore.wire.core.NodeDeathInfo.Reason
-	31, // 19: seedcore.wire.core.RayErrorInfo.actor_died_error:type_name -> seedcore.wire.core.ActorDeathCause
-	24, // 20: seedcore.wire.core.RayErrorInfo.runtime_env_setup_failed_error:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
-	27, // 21: seedcore.wire.core.RayErrorInfo.actor_unavailable_error:type_name -> seedcore.wire.core.ActorUnavailableContext
-	23, // 22: seedcore.wire.core.ActorDeathCause.creation_task_failure_context:type_name -> seedcore.wire.core.RayException
-	24, // 23: seedcore.wire.core.ActorDeathCause.runtime_env_failed_context:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
-	25, // 24: seedcore.wire.core.ActorDeathCause.actor_died_error_context:type_name -> seedcore.wire.core.ActorDiedErrorContext
-	29, // 25: seedcore.wire.core.ActorDeathCause.actor_unschedulable_context:type_name -> seedcore.wire.core.ActorUnschedulableContext
-	30, // 26: seedcore.wire.core.ActorDeathCause.oom_context:type_name -> seedcore.wire.core.OomContext
-	0,  // 27: seedcore.wire.core.CoreWorkerStats.language:type_name -> seedcore.wire.core.Language
-	2,  // 28: seedcore.wire.core.CoreWorkerStats.worker_type:type_name -> seedcore.wire.core.WorkerType
-	36, // 29: seedcore.wire.core.GetCoreWorkerStatsReply.core_worker_stats:type_name -> seedcore.wire.core.CoreWorkerStats
-	5,  // 30: seedcore.wire.core.ActorTableData.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	7,  // 31: seedcore.wire.core.ActorTableData.address:type_name -> seedcore.wire.core.Address
-	9,  // 32: seedcore.wire.core.ActorTableData.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
-	31, // 33: seedcore.wire.core.ActorTableData.death_cause:type_name -> seedcore.wire.core.ActorDeathCause
-	47, // 34: seedcore.wire.core.GetNamedActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	48, // 35: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	47, // 36: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	48, // 37: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	74, // 38: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
-	47, // 39: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	48, // 40: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
-	47, // 41: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
-	47, // 42: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
-	6,  // 43: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
-	75, // 44: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
-	47, // 45: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	59, // 46: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
-	76, // 47: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
-	47, // 48: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
-	62, // 49: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
-	47, // 50: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
-	7,  // 51: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
-	2,  // 52: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
-	77, // 53: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
-	3,  // 54: seedcore.wire.core.WorkerTableData.exit_type:type_name -> seedcore.wire.core.WorkerExitType
-	67, // 55: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
-	47, // 56: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
-	67, // 57: seedcore.wire.core.ReportWorkerFailureRequest.worker_failure:type_name -> seedcore.wire.core.WorkerTableData
-	47, // 58: seedcore.wire.core.ReportWorkerFailureReply.status:type_name -> seedcore.wire.core.GcsStatus
-	5,  // 59: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
-	15, // 60: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
-	32, // 61: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
-	45, // 62: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
-	34, // 63: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
-	37, // 64: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
-	39, // 65: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
-	41, // 66: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
-	43, // 67: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
-	19, // 68: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:input_type -> seedcore.wire.core.ReportGeneratorItemReturnsRequest
-	21, // 69: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:input_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
-	49, // 70: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
-	51, // 71: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
-	53, // 72: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
-	55, // 73: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
-	57, // 74: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
-	60, // 75: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
-	63, // 76: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
-	65, // 77: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
-	68, // 78: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
-	70, // 79: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:input_type -> seedcore.wire.core.ReportWorkerFailureRequest
-	72, // 80: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
-	18, // 81: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
-	33, // 82: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
-	46, // 83: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
-	35, // 84: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
-	38, // 85: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
-	40, // 86: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
-	42, // 87: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
-	44, // 88: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
-	20, // 89: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:output_type -> seedcore.wire.core.ReportGeneratorItemReturnsReply
-	22, // 90: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:output_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
-	50, // 91: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
-	52, // 92: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
-	54, // 93: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
-	56, // 94: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
-	58, // 95: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
-	61, // 96: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
-	64, // 97: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
-	66, // 98: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
-	69, // 99: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
-	71, // 100: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:output_type -> seedcore.wire.core.ReportWorkerFailureReply
-	73, // 101: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
-	81, // [81:102] is the sub-list for method output_type
-	60, // [60:81] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	28, // 17: seedcore.wire.core.ActorDiedErrorContext.node_death_info:type_name -> seedcore.wire.core.NodeDeathInfo
+	6,  // 18: seedcore.wire.core.NodeDeathInfo.reason:type_name -> seedcore.wire.core.NodeDeathInfo.Reason
+	33, // 19: seedcore.wire.core.RayErrorInfo.actor_died_error:type_name -> seedcore.wire.core.ActorDeathCause
+	26, // 20: seedcore.wire.core.RayErrorInfo.runtime_env_setup_failed_error:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
+	29, // 21: seedcore.wire.core.RayErrorInfo.actor_unavailable_error:type_name -> seedcore.wire.core.ActorUnavailableContext
+	3,  // 22: seedcore.wire.core.RayErrorInfo.error_type:type_name -> seedcore.wire.core.ErrorType
+	25, // 23: seedcore.wire.core.ActorDeathCause.creation_task_failure_context:type_name -> seedcore.wire.core.RayException
+	26, // 24: seedcore.wire.core.ActorDeathCause.runtime_env_failed_context:type_name -> seedcore.wire.core.RuntimeEnvFailedContext
+	27, // 25: seedcore.wire.core.ActorDeathCause.actor_died_error_context:type_name -> seedcore.wire.core.ActorDiedErrorContext
+	31, // 26: seedcore.wire.core.ActorDeathCause.actor_unschedulable_context:type_name -> seedcore.wire.core.ActorUnschedulableContext
+	32, // 27: seedcore.wire.core.ActorDeathCause.oom_context:type_name -> seedcore.wire.core.OomContext
+	0,  // 28: seedcore.wire.core.CoreWorkerStats.language:type_name -> seedcore.wire.core.Language
+	4,  // 29: seedcore.wire.core.CoreWorkerStats.worker_type:type_name -> seedcore.wire.core.WorkerType
+	38, // 30: seedcore.wire.core.GetCoreWorkerStatsReply.core_worker_stats:type_name -> seedcore.wire.core.CoreWorkerStats
+	7,  // 31: seedcore.wire.core.ActorTableData.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	9,  // 32: seedcore.wire.core.ActorTableData.address:type_name -> seedcore.wire.core.Address
+	11, // 33: seedcore.wire.core.ActorTableData.function_descriptor:type_name -> seedcore.wire.core.FunctionDescriptor
+	33, // 34: seedcore.wire.core.ActorTableData.death_cause:type_name -> seedcore.wire.core.ActorDeathCause
+	49, // 35: seedcore.wire.core.GetNamedActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	50, // 36: seedcore.wire.core.GetNamedActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	49, // 37: seedcore.wire.core.GetActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	50, // 38: seedcore.wire.core.GetActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	85, // 39: seedcore.wire.core.GetAllActorInfoRequest.filters:type_name -> seedcore.wire.core.GetAllActorInfoRequest.Filters
+	49, // 40: seedcore.wire.core.GetAllActorInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	50, // 41: seedcore.wire.core.GetAllActorInfoReply.actor_table_data:type_name -> seedcore.wire.core.ActorTableData
+	49, // 42: seedcore.wire.core.CheckAliveReply.status:type_name -> seedcore.wire.core.GcsStatus
+	49, // 43: seedcore.wire.core.GetClusterIdReply.status:type_name -> seedcore.wire.core.GcsStatus
+	8,  // 44: seedcore.wire.core.GcsNodeInfo.state:type_name -> seedcore.wire.core.GcsNodeInfo.GcsNodeState
+	86, // 45: seedcore.wire.core.GcsNodeInfo.resources_total:type_name -> seedcore.wire.core.GcsNodeInfo.ResourcesTotalEntry
+	49, // 46: seedcore.wire.core.GetAllNodeInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	61, // 47: seedcore.wire.core.GetAllNodeInfoReply.node_info_list:type_name -> seedcore.wire.core.GcsNodeInfo
+	87, // 48: seedcore.wire.core.AvailableResources.resources_available:type_name -> seedcore.wire.core.AvailableResources.ResourcesAvailableEntry
+	49, // 49: seedcore.wire.core.GetAllAvailableResourcesReply.status:type_name -> seedcore.wire.core.GcsStatus
+	64, // 50: seedcore.wire.core.GetAllAvailableResourcesReply.resources_list:type_name -> seedcore.wire.core.AvailableResources
+	49, // 51: seedcore.wire.core.InternalKVGetReply.status:type_name -> seedcore.wire.core.GcsStatus
+	9,  // 52: seedcore.wire.core.WorkerTableData.worker_address:type_name -> seedcore.wire.core.Address
+	4,  // 53: seedcore.wire.core.WorkerTableData.worker_type:type_name -> seedcore.wire.core.WorkerType
+	88, // 54: seedcore.wire.core.WorkerTableData.worker_info:type_name -> seedcore.wire.core.WorkerTableData.WorkerInfoEntry
+	5,  // 55: seedcore.wire.core.WorkerTableData.exit_type:type_name -> seedcore.wire.core.WorkerExitType
+	69, // 56: seedcore.wire.core.AddWorkerInfoRequest.worker_data:type_name -> seedcore.wire.core.WorkerTableData
+	49, // 57: seedcore.wire.core.AddWorkerInfoReply.status:type_name -> seedcore.wire.core.GcsStatus
+	69, // 58: seedcore.wire.core.ReportWorkerFailureRequest.worker_failure:type_name -> seedcore.wire.core.WorkerTableData
+	49, // 59: seedcore.wire.core.ReportWorkerFailureReply.status:type_name -> seedcore.wire.core.GcsStatus
+	1,  // 60: seedcore.wire.core.TaskInfoEntry.type:type_name -> seedcore.wire.core.TaskType
+	0,  // 61: seedcore.wire.core.TaskInfoEntry.language:type_name -> seedcore.wire.core.Language
+	30, // 62: seedcore.wire.core.TaskStateUpdate.error_info:type_name -> seedcore.wire.core.RayErrorInfo
+	89, // 63: seedcore.wire.core.TaskStateUpdate.state_ts_ns:type_name -> seedcore.wire.core.TaskStateUpdate.StateTsNsEntry
+	76, // 64: seedcore.wire.core.ProfileEvents.events:type_name -> seedcore.wire.core.ProfileEventEntry
+	74, // 65: seedcore.wire.core.TaskEvents.task_info:type_name -> seedcore.wire.core.TaskInfoEntry
+	75, // 66: seedcore.wire.core.TaskEvents.state_updates:type_name -> seedcore.wire.core.TaskStateUpdate
+	77, // 67: seedcore.wire.core.TaskEvents.profile_events:type_name -> seedcore.wire.core.ProfileEvents
+	78, // 68: seedcore.wire.core.TaskEventData.events_by_task:type_name -> seedcore.wire.core.TaskEvents
+	79, // 69: seedcore.wire.core.TaskEventData.dropped_task_attempts:type_name -> seedcore.wire.core.TaskAttempt
+	80, // 70: seedcore.wire.core.AddTaskEventDataRequest.data:type_name -> seedcore.wire.core.TaskEventData
+	49, // 71: seedcore.wire.core.AddTaskEventDataReply.status:type_name -> seedcore.wire.core.GcsStatus
+	7,  // 72: seedcore.wire.core.GetAllActorInfoRequest.Filters.state:type_name -> seedcore.wire.core.ActorTableData.ActorState
+	17, // 73: seedcore.wire.core.CoreWorkerService.PushTask:input_type -> seedcore.wire.core.PushTaskRequest
+	34, // 74: seedcore.wire.core.CoreWorkerService.KillActor:input_type -> seedcore.wire.core.KillActorRequest
+	47, // 75: seedcore.wire.core.CoreWorkerService.CancelTask:input_type -> seedcore.wire.core.CancelTaskRequest
+	36, // 76: seedcore.wire.core.CoreWorkerService.Exit:input_type -> seedcore.wire.core.ExitRequest
+	39, // 77: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:input_type -> seedcore.wire.core.GetCoreWorkerStatsRequest
+	41, // 78: seedcore.wire.core.CoreWorkerService.NumPendingTasks:input_type -> seedcore.wire.core.NumPendingTasksRequest
+	43, // 79: seedcore.wire.core.CoreWorkerService.LocalGC:input_type -> seedcore.wire.core.LocalGCRequest
+	45, // 80: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:input_type -> seedcore.wire.core.RayletNotifyGCSRestartRequest
+	21, // 81: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:input_type -> seedcore.wire.core.ReportGeneratorItemReturnsRequest
+	23, // 82: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:input_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedRequest
+	51, // 83: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:input_type -> seedcore.wire.core.GetNamedActorInfoRequest
+	53, // 84: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:input_type -> seedcore.wire.core.GetActorInfoRequest
+	55, // 85: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:input_type -> seedcore.wire.core.GetAllActorInfoRequest
+	57, // 86: seedcore.wire.core.NodeInfoGcsService.CheckAlive:input_type -> seedcore.wire.core.CheckAliveRequest
+	59, // 87: seedcore.wire.core.NodeInfoGcsService.GetClusterId:input_type -> seedcore.wire.core.GetClusterIdRequest
+	62, // 88: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:input_type -> seedcore.wire.core.GetAllNodeInfoRequest
+	65, // 89: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:input_type -> seedcore.wire.core.GetAllAvailableResourcesRequest
+	67, // 90: seedcore.wire.core.InternalKVGcsService.InternalKVGet:input_type -> seedcore.wire.core.InternalKVGetRequest
+	70, // 91: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:input_type -> seedcore.wire.core.AddWorkerInfoRequest
+	72, // 92: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:input_type -> seedcore.wire.core.ReportWorkerFailureRequest
+	81, // 93: seedcore.wire.core.TaskInfoGcsService.AddTaskEventData:input_type -> seedcore.wire.core.AddTaskEventDataRequest
+	83, // 94: seedcore.wire.core.NodeManagerService.FreeLocalObjects:input_type -> seedcore.wire.core.FreeLocalObjectsRequest
+	20, // 95: seedcore.wire.core.CoreWorkerService.PushTask:output_type -> seedcore.wire.core.PushTaskReply
+	35, // 96: seedcore.wire.core.CoreWorkerService.KillActor:output_type -> seedcore.wire.core.KillActorReply
+	48, // 97: seedcore.wire.core.CoreWorkerService.CancelTask:output_type -> seedcore.wire.core.CancelTaskReply
+	37, // 98: seedcore.wire.core.CoreWorkerService.Exit:output_type -> seedcore.wire.core.ExitReply
+	40, // 99: seedcore.wire.core.CoreWorkerService.GetCoreWorkerStats:output_type -> seedcore.wire.core.GetCoreWorkerStatsReply
+	42, // 100: seedcore.wire.core.CoreWorkerService.NumPendingTasks:output_type -> seedcore.wire.core.NumPendingTasksReply
+	44, // 101: seedcore.wire.core.CoreWorkerService.LocalGC:output_type -> seedcore.wire.core.LocalGCReply
+	46, // 102: seedcore.wire.core.CoreWorkerService.RayletNotifyGCSRestart:output_type -> seedcore.wire.core.RayletNotifyGCSRestartReply
+	22, // 103: seedcore.wire.core.CoreWorkerService.ReportGeneratorItemReturns:output_type -> seedcore.wire.core.ReportGeneratorItemReturnsReply
+	24, // 104: seedcore.wire.core.CoreWorkerService.UpdateGeneratorBackpressureConsumed:output_type -> seedcore.wire.core.UpdateGeneratorBackpressureConsumedReply
+	52, // 105: seedcore.wire.core.ActorInfoGcsService.GetNamedActorInfo:output_type -> seedcore.wire.core.GetNamedActorInfoReply
+	54, // 106: seedcore.wire.core.ActorInfoGcsService.GetActorInfo:output_type -> seedcore.wire.core.GetActorInfoReply
+	56, // 107: seedcore.wire.core.ActorInfoGcsService.GetAllActorInfo:output_type -> seedcore.wire.core.GetAllActorInfoReply
+	58, // 108: seedcore.wire.core.NodeInfoGcsService.CheckAlive:output_type -> seedcore.wire.core.CheckAliveReply
+	60, // 109: seedcore.wire.core.NodeInfoGcsService.GetClusterId:output_type -> seedcore.wire.core.GetClusterIdReply
+	63, // 110: seedcore.wire.core.NodeInfoGcsService.GetAllNodeInfo:output_type -> seedcore.wire.core.GetAllNodeInfoReply
+	66, // 111: seedcore.wire.core.NodeResourceInfoGcsService.GetAllAvailableResources:output_type -> seedcore.wire.core.GetAllAvailableResourcesReply
+	68, // 112: seedcore.wire.core.InternalKVGcsService.InternalKVGet:output_type -> seedcore.wire.core.InternalKVGetReply
+	71, // 113: seedcore.wire.core.WorkerInfoGcsService.AddWorkerInfo:output_type -> seedcore.wire.core.AddWorkerInfoReply
+	73, // 114: seedcore.wire.core.WorkerInfoGcsService.ReportWorkerFailure:output_type -> seedcore.wire.core.ReportWorkerFailureReply
+	82, // 115: seedcore.wire.core.TaskInfoGcsService.AddTaskEventData:output_type -> seedcore.wire.core.AddTaskEventDataReply
+	84, // 116: seedcore.wire.core.NodeManagerService.FreeLocalObjects:output_type -> seedcore.wire.core.FreeLocalObjectsReply
+	95, // [95:117] is the sub-list for method output_type
+	73, // [73:95] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_init() }
@@ -5035,16 +5862,16 @@ func file_core_proto_init() {
 		(*ActorDeathCause_OomContext)(nil),
 	}
 	file_core_proto_msgTypes[46].OneofWrappers = []any{}
-	file_core_proto_msgTypes[67].OneofWrappers = []any{}
+	file_core_proto_msgTypes[76].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_rawDesc), len(file_core_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   71,
+			NumEnums:      9,
+			NumMessages:   81,
 			NumExtensions: 0,
-			NumServices:   7,
+			NumServices:   8,
 		},
 		GoTypes:           file_core_proto_goTypes,
 		DependencyIndexes: file_core_proto_depIdxs,

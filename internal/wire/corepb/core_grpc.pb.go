@@ -1176,6 +1176,108 @@ var WorkerInfoGcsService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	TaskInfoGcsService_AddTaskEventData_FullMethodName = "/ray.rpc.TaskInfoGcsService/AddTaskEventData"
+)
+
+// TaskInfoGcsServiceClient is the client API for TaskInfoGcsService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+type TaskInfoGcsServiceClient interface {
+	AddTaskEventData(ctx context.Context, in *AddTaskEventDataRequest, opts ...grpc.CallOption) (*AddTaskEventDataReply, error)
+}
+
+type taskInfoGcsServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewTaskInfoGcsServiceClient(cc grpc.ClientConnInterface) TaskInfoGcsServiceClient {
+	return &taskInfoGcsServiceClient{cc}
+}
+
+func (c *taskInfoGcsServiceClient) AddTaskEventData(ctx context.Context, in *AddTaskEventDataRequest, opts ...grpc.CallOption) (*AddTaskEventDataReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddTaskEventDataReply)
+	err := c.cc.Invoke(ctx, TaskInfoGcsService_AddTaskEventData_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// TaskInfoGcsServiceServer is the server API for TaskInfoGcsService service.
+// All implementations must embed UnimplementedTaskInfoGcsServiceServer
+// for forward compatibility.
+type TaskInfoGcsServiceServer interface {
+	AddTaskEventData(context.Context, *AddTaskEventDataRequest) (*AddTaskEventDataReply, error)
+	mustEmbedUnimplementedTaskInfoGcsServiceServer()
+}
+
+// UnimplementedTaskInfoGcsServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedTaskInfoGcsServiceServer struct{}
+
+func (UnimplementedTaskInfoGcsServiceServer) AddTaskEventData(context.Context, *AddTaskEventDataRequest) (*AddTaskEventDataReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddTaskEventData not implemented")
+}
+func (UnimplementedTaskInfoGcsServiceServer) mustEmbedUnimplementedTaskInfoGcsServiceServer() {}
+func (UnimplementedTaskInfoGcsServiceServer) testEmbeddedByValue()                            {}
+
+// UnsafeTaskInfoGcsServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to TaskInfoGcsServiceServer will
+// result in compilation errors.
+type UnsafeTaskInfoGcsServiceServer interface {
+	mustEmbedUnimplementedTaskInfoGcsServiceServer()
+}
+
+func RegisterTaskInfoGcsServiceServer(s grpc.ServiceRegistrar, srv TaskInfoGcsServiceServer) {
+	// If the following call panics, it indicates UnimplementedTaskInfoGcsServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&TaskInfoGcsService_ServiceDesc, srv)
+}
+
+func _TaskInfoGcsService_AddTaskEventData_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddTaskEventDataRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskInfoGcsServiceServer).AddTaskEventData(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskInfoGcsService_AddTaskEventData_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskInfoGcsServiceServer).AddTaskEventData(ctx, req.(*AddTaskEventDataRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// TaskInfoGcsService_ServiceDesc is the grpc.ServiceDesc for TaskInfoGcsService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var TaskInfoGcsService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "ray.rpc.TaskInfoGcsService",
+	HandlerType: (*TaskInfoGcsServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "AddTaskEventData",
+			Handler:    _TaskInfoGcsService_AddTaskEventData_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "core.proto",
+}
+
+const (
 	NodeManagerService_FreeLocalObjects_FullMethodName = "/ray.rpc.NodeManagerService/FreeLocalObjects"
 )
 
