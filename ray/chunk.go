@@ -7,8 +7,13 @@ import (
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
 
-// chunkSize is how much of a value one message carries; the server cuts at the same size.
-const chunkSize = 5 << 20
+// What is larger than largestMessage travels in chunks of chunkSize. The server cuts at 5 MiB, too, but into chunks as large as
+// that. Each of the two processes that a chunk passes begins with it when all of it is there: smaller ones keep both, and the
+// client, at work at once.
+const (
+	largestMessage = 5 << 20
+	chunkSize      = 1 << 20
+)
 
 // errTransfer: the chunks of an object did not fit together. The object itself may be fine, so that asking again is worth
 // a try.
@@ -28,11 +33,17 @@ func parts(req *raypb.DataRequest) int32 {
 }
 
 func countChunks(data []byte) int32 {
-	return int32(max(1, (len(data)+chunkSize-1)/chunkSize)) // at most MaxObjectSize / chunkSize
+	if len(data) <= largestMessage {
+		return 1
+	}
+	return int32((len(data) + chunkSize - 1) / chunkSize) // at most MaxObjectSize / chunkSize
 }
 
-// chunk returns part number i of data; empty data are one empty part.
+// chunk returns part number i of data.
 func chunk(data []byte, i int32) []byte {
+	if len(data) <= largestMessage {
+		return data
+	}
 	start := int(i) * chunkSize
 	return data[start:min(start+chunkSize, len(data))]
 }

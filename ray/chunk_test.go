@@ -13,7 +13,7 @@ import (
 )
 
 func TestMessagesCoverTheDataOnceAndAreTheSameEveryTime(t *testing.T) {
-	for _, size := range []int{1, ray.ChunkSize - 1, ray.ChunkSize, ray.ChunkSize + 1, 3*ray.ChunkSize + 7} {
+	for _, size := range []int{1, ray.ChunkSize + 1, ray.LargestMessage, ray.LargestMessage + 1, 7*ray.ChunkSize + 7} {
 		data := make([]byte, size)
 		for i := range data {
 			data[i] = byte(rand.Uint32())
@@ -26,6 +26,9 @@ func TestMessagesCoverTheDataOnceAndAreTheSameEveryTime(t *testing.T) {
 		for _, req := range []*raypb.DataRequest{put, task} {
 			var joined []byte
 			messages := ray.Messages(req, 0)
+			if whole := len(messages) == 1; whole != (size <= ray.LargestMessage) {
+				t.Fatalf("%d bytes in %d messages", size, len(messages))
+			}
 			for i, m := range messages {
 				part, id, total := m.GetPut().GetData(), m.GetPut().GetChunkId(), m.GetPut().GetTotalChunks()
 				if m.GetTask() != nil {
@@ -38,7 +41,7 @@ func TestMessagesCoverTheDataOnceAndAreTheSameEveryTime(t *testing.T) {
 				} else if m.GetPut().GetTotalSize() != int64(size) {
 					t.Fatalf("total size %d of %d", m.GetPut().GetTotalSize(), size)
 				}
-				if m.ReqId != req.ReqId || int(id) != i || int(total) != len(messages) || len(part) > ray.ChunkSize {
+				if m.ReqId != req.ReqId || int(id) != i || int(total) != len(messages) || len(messages) > 1 && len(part) > ray.ChunkSize {
 					t.Fatalf("message %d of %d: request %d, chunk %d of %d, %d bytes", i, len(messages), m.ReqId, id, total, len(part))
 				}
 				joined = append(joined, part...)

@@ -218,7 +218,10 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 			if next.object != nil {
 				out.chunk = next.from()
 			}
-			size := min(chunkSize, total-sent)
+			size := total
+			if n > 1 {
+				size = min(chunkSize, total-sent)
+			}
 			sent += size
 			s.bytesSent.Add(int64(size))
 			next.moved.touch()

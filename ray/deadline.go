@@ -36,7 +36,7 @@ func bound(ctx context.Context, timeout time.Duration, size int) (context.Contex
 	if !unlimited(ctx, timeout) {
 		return ctx, func() {}
 	}
-	timeout *= time.Duration(1 + size/chunkSize)
+	timeout *= time.Duration(1 + size/largestMessage)
 	return context.WithTimeoutCause(ctx, timeout, &callTimeout{timeout})
 }
 
@@ -57,8 +57,16 @@ func (s *Session) wait(ctx context.Context, r *request) error {
 		}
 	}
 	began := time.Now()
-	timer := time.NewTimer(s.cfg.CallTimeout)
-	defer timer.Stop()
+	timer, ok := s.timers.Get().(*time.Timer)
+	if ok {
+		timer.Reset(s.cfg.CallTimeout)
+	} else {
+		timer = time.NewTimer(s.cfg.CallTimeout)
+	}
+	defer func() {
+		timer.Stop()
+		s.timers.Put(timer)
+	}()
 	for {
 		select {
 		case <-r.done:

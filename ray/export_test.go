@@ -57,7 +57,10 @@ func (r *Receiver) Receive(data mem.BufferSlice) (*raypb.DataResponse, error) {
 	return r.in.resp, err
 }
 
-const ChunkSize = chunkSize
+const (
+	LargestMessage = largestMessage
+	ChunkSize      = chunkSize
+)
 
 // Outbox drives the book of unanswered requests without a session.
 type Outbox struct{ o *outbox }

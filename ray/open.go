@@ -120,6 +120,8 @@ func newSession(cfg Config) (*Session, error) {
 		// Ray's server allows this; a connection that went silent is noticed after 15 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(16<<20),
+		// An eighth of the system calls of a large value. The buffer lasts as long as the connection.
+		grpc.WithWriteBufferSize(256<<10),
 		grpc.WithIdleTimeout(0), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
 	)...)
 	if err != nil {

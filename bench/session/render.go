@@ -88,9 +88,9 @@ func render(all []*row, ours, theirs *side, s settings, load string) string {
 		"- *session*: package ray through Ray's client server, as it is. What is more than with the same requests is the choice of them.\n" +
 		"- *as shipped*: `ray.Client`; calls are direct (checked), all else is the session's.\n\n" +
 		"Requests: T task, D get on the data channel, G `GetObject`, U put, P `PushTask` to the actor's process, R1 and R64 releases by one\n" +
-		"and by up to 64. 100 MiB travel in chunks of 5 MiB. Direct calls report no task events, which is their default. Busy: the share of\n" +
-		"one CPU that the client, the server's process for all and its process for the session had, in percent. CPU in us for one operation;\n" +
-		"that of the server is of these two processes.\n\n")
+		"and by up to 64. 100 MiB travel in chunks: of 1 MiB when Go puts, else of 5 MiB. Direct calls report no task events, which is\n" +
+		"their default. Busy: the share of one CPU that the client, the server's process for all and its process for the session had, in\n" +
+		"percent. CPU in us for one operation; that of the server is of these two processes.\n\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "| operation\t| callers\t| way\t| Go\t| Python\t| ratio\t| p50, p99 ms Go\t| Python\t| CPU Go\t| Python\t| server CPU Go\t| Python\t| busy Go\t| Python\t| Go allocations\t| requests Go\t| Python\t|")
 	fmt.Fprintln(w, "|"+strings.Repeat("---\t|", 17))
