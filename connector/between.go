@@ -69,7 +69,7 @@ func (c *Connector) stepBetween(gcsAnswers bool) string {
 	switch c.refusal.Kind {
 	case KindAbsent, KindSilent, KindNotRay, KindFull, KindTimeout, KindOther:
 		if gcsAnswers {
-			return "look at the head's Ray Client server alone (ray_client_server*.log), and at the way to it: the cluster is up, since its GCS answers. " + c.refusal.NextStep
+			return "the cluster is up, since its GCS answers; what is missing is its Ray Client server, or the way to that: " + c.refusal.NextStep
 		}
 	}
 	return c.refusal.NextStep
