@@ -177,6 +177,12 @@ func (e *examination) session(ctx context.Context) {
 			e.skip("GCS", "direct calls", "clock")
 			return
 		}
+		if problem, ok := errors.AsType[*connector.ConnectError](err); ok && saysNothing(problem.Kind) {
+			e.skip("versions", "namespace", "room")
+			e.gcsAlone(ctx)
+			e.skip("direct calls", "clock")
+			return
+		}
 		e.skip(later...)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seedcore/seedcore/connector"
 	"github.com/seedcore/seedcore/internal/doctor"
+	"github.com/seedcore/seedcore/internal/faultproxy"
 	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
@@ -82,11 +83,6 @@ func TestDiseases(t *testing.T) {
 	}
 	dead := listener.Addr().String()
 	_ = listener.Close()
-	hung, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = hung.Close() }()
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	ours, err := raytest.NewAuthority(t).Files(t, "client").Config()
@@ -105,7 +101,6 @@ func TestDiseases(t *testing.T) {
 		"no head":           {"ray://" + dead, nil, "TCP", "refused", "ray start --head", nil},
 		"TLS with none":     {"ray://" + head.ClientAddress(), &ray.Credentials{TLS: ours}, "TLS", "does not speak TLS", "RAY_USE_TLS", nil},
 		"token is missing":  {"ray://" + head.ClientAddress(), &ray.Credentials{Token: noToken}, "auth", "no such file", "RAY_AUTH_TOKEN_PATH", nil},
-		"a server hangs":    {"ray://" + hung.Addr().String(), nil, "protocol", "says nothing", "restart", []string{"auth"}},
 		"a web server":      {"ray://" + web.Listener.Addr().String(), nil, "protocol", "gRPC", "10001", []string{"auth"}},
 		"the GCS's address": {"ray://" + head.GCSAddress(), nil, "protocol", "another", "10001", []string{"auth"}},
 	} {
@@ -114,6 +109,34 @@ func TestDiseases(t *testing.T) {
 			expect(t, found, c.step, c.cause, c.cure, c.skipped...)
 		})
 	}
+}
+
+// A Ray Client server that is gone is told from a cluster that is gone.
+func TestTheGCSIsAskedWhereNoSessionComesUp(t *testing.T) {
+	hung, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hung.Close() }()
+	gcs := faultproxy.New(t, raytest.Head(t).GCSAddress())
+	for _, c := range []struct {
+		fault  func()
+		status doctor.Status
+		text   string
+	}{
+		{func() {}, doctor.OK, "what is missing is its Ray Client server"},
+		{gcs.Stall, doctor.Failed, "does not answer"},
+	} {
+		c.fault()
+		found := examine(t, connector.Config{Address: gcs.Address(), ClientPort: hung.Addr().(*net.TCPAddr).Port})
+		if f := found["GCS"]; f.Status != c.status || !strings.Contains(f.Found, c.text) {
+			t.Errorf("not %s: %+v", c.status, f)
+		}
+		if f := found["protocol"]; f.Status != doctor.Failed || !strings.Contains(f.Found, "says nothing") || !strings.Contains(f.Cure, "restart") || found["direct calls"].Status != doctor.Skipped {
+			t.Errorf("%+v", found)
+		}
+	}
+	gcs.Resume()
 }
 
 // A cluster is not blamed for what was not waited for.
