@@ -92,7 +92,7 @@ func TestEverySeventhMessageFails(t *testing.T) {
 	}
 }
 
-// 50 increments while every 7th message fails and every 11th cuts the whole connection.
+// 100 increments while every 7th message fails and every 11th cuts the whole connection.
 func TestMessagesFailAndConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	middleman := faultproxy.NewMiddleman(t, raytest.Head(t).ClientAddress())
@@ -111,8 +111,8 @@ func TestMessagesFailAndConnectionsAreCut(t *testing.T) {
 		}
 		return nil
 	}))
-	increments(t, s, 50)
-	if stats := s.Stats(); stats.Reconnects < 20 {
+	increments(t, s, 100)
+	if stats := s.Stats(); stats.Reconnects < 40 {
 		t.Errorf("the cuts had no effect: %+v", stats)
 	}
 }

@@ -29,6 +29,13 @@ func testKillRightAfterCreation(t *testing.T, s *ray.Session) {
 }
 
 func testCancelOfAChain(t *testing.T, s *ray.Session) {
+	for _, force := range []bool{false, true} {
+		t.Run(fmt.Sprint("by force ", force), func(t *testing.T) { cancelAChain(t, s, force) })
+	}
+}
+
+func cancelAChain(t *testing.T, s *ray.Session, force bool) {
+	t.Helper()
 	ctx := deadline(t)
 	refs, err := s.SubmitWith(ctx, function("spin"), ray.TaskOptions{MaxRetries: new(0)}, 80)
 	if err != nil {
@@ -42,10 +49,10 @@ func testCancelOfAChain(t *testing.T, s *ray.Session) {
 		}
 		refs = append(refs, next)
 	}
-	if err := s.Cancel(ctx, refs[0], false, true); err != nil {
+	if err := s.Cancel(ctx, refs[0], force, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := second(s.Get(ctx, refs[0])); !errors.Is(err, ray.ErrTaskCancelled) {
+	if err := second(s.Get(ctx, refs[0])); !errors.Is(err, ray.ErrTaskCancelled) && (!force || !errors.Is(err, ray.ErrWorkerCrashed)) {
 		t.Errorf("the task that was cancelled: %v", err)
 	}
 	for i, ref := range refs[1:] {

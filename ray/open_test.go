@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -263,6 +264,26 @@ func TestOpenTriesAgainAsANewClient(t *testing.T) {
 				t.Errorf("%d attempts instead of %d", len(ids), c.attempts)
 			}
 		})
+	}
+}
+
+// A Ray that nobody tried is no error: a warning tells of it.
+func TestOpenWarnsOfAVersionThatNobodyTried(t *testing.T) {
+	server := &scripted{namespace: "x", init: func(int, *raypb.InitRequest) (*raypb.InitResponse, error) {
+		return &raypb.InitResponse{Ok: true}, nil
+	}}
+	log := &recorder{texts: map[string]map[string]string{}}
+	s, err := ray.Open(deadline(t), ray.Config{Address: server.start(t), Namespace: "x", Logger: slog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeSession(t, s)
+	warning := log.find("the cluster is not one that this driver was tested with")
+	if len(log.texts) != 1 || !strings.Contains(warning["problem"], "Ray 9.9.9") || !strings.Contains(warning["problem"], strings.Join(ray.TestedVersions(), ", ")) {
+		t.Errorf("%v", log.texts)
+	}
+	if s.Info().Untested() != warning["problem"] {
+		t.Errorf("%q", s.Info().Untested())
 	}
 }
 

@@ -259,7 +259,8 @@ class Stack:
 		t.Errorf("a function that is not Python's: %v", err)
 	}
 	groupError := "def fail():\n    raise ExceptionGroup('many', [ValueError('a'), KeyError({}, [])])\n"
-	if v, err := call(t, s, ray.Function{Name: "fail", Source: groupError}, ray.TaskOptions{}); err == nil || !strings.HasSuffix(err.Error(), "many (2 sub-exceptions)") {
+	old := strings.HasPrefix(s.Info().PythonVersion, "3.10") // has no ExceptionGroup
+	if v, err := call(t, s, ray.Function{Name: "fail", Source: groupError}, ray.TaskOptions{}); err == nil || !old && !strings.HasSuffix(err.Error(), "many (2 sub-exceptions)") {
 		t.Errorf("%v, %v", v, err)
 	}
 	if err := second(s.Submit(ctx, ray.Function{Name: "f.g", Source: "def f(): pass"})); !errors.Is(err, ray.ErrUnsupportedValue) {
