@@ -9,6 +9,7 @@ import (
 
 // One connection for the whole process, from the environment.
 func Example() {
+	defer cluster()() // sets RAY_ADDRESS, and makes the actor
 	ctx := context.Background()
 	cfg, err := connector.FromEnv()
 	if err != nil {
@@ -26,6 +27,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	v, err := client.Call(ctx, conn.Info().Namespace, "shared_cache", "get", "key")
+	v, err := client.Call(ctx, conn.Info().Namespace, "greeter", "greet", "Ada")
 	fmt.Println(v, err)
+	// Output: hello Ada <nil>
 }

@@ -2,26 +2,18 @@ package ray_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
 
-// example is what raytest.Head needs of a test, in an example.
-type example struct{ testing.TB }
-
-func (example) Helper()           {}
-func (example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-
 // clientAddress and gcsAddress are the addresses of the cluster on which the examples run.
-func clientAddress() string { return raytest.Head(example{}).ClientAddress() }
-func gcsAddress() string    { return raytest.Head(example{}).GCSAddress() }
+func clientAddress() string { return raytest.Head(raytest.Example{}).ClientAddress() }
+func gcsAddress() string    { return raytest.Head(raytest.Example{}).GCSAddress() }
 
 var examples struct {
 	mu      sync.Mutex // guards what is below

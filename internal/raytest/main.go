@@ -131,6 +131,15 @@ func Head(t testing.TB) *rayhead.Head {
 	return shared.head
 }
 
+// Example is what Head needs of a test, in an example of the documentation. What would fail a test panics.
+type Example struct{ testing.TB }
+
+// Helper does nothing.
+func (Example) Helper() {}
+
+// Fatal panics.
+func (Example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
 // NewHead starts a head of the test's own, which the test may stop or kill; what is left of it at the end of the test
 // is killed. Fields of cfg that are zero are set as for the shared head. To bring a killed head back at the same
 // addresses, pass its Ports. It waits for other tests that have one: see OnlyHead.
