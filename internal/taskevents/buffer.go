@@ -128,14 +128,14 @@ func (b *Buffer) labelled(l label) *label {
 	if known := b.labels[l]; known != nil {
 		return known
 	}
-	l = label{strings.Clone(l.task), strings.Clone(l.function)}
+	kept := &label{strings.Clone(l.task), strings.Clone(l.function)}
 	if b.labels == nil {
 		b.labels = map[label]*label{}
 	}
 	if len(b.labels) < maxLabels {
-		b.labels[l] = &l
+		b.labels[*kept] = kept
 	}
-	return &l
+	return kept
 }
 
 // drop notes down what is not going to be sent; b.mu is held. As in Ray, a task of which something is missing is not shown

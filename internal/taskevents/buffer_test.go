@@ -244,6 +244,24 @@ func TestTextsOfErrorsAreBounded(t *testing.T) {
 	})
 }
 
+func TestAnEventIsNotAllocated(t *testing.T) {
+	b := taskevents.New(taskevents.Options{Interval: time.Hour}, taskevents.Worker{}, func(context.Context, *corepb.TaskEventData) error { return nil }, nil)
+	defer b.Close(t.Context())
+	n := 0
+	if got := testing.AllocsPerRun(1000, func() {
+		from := time.Now()
+		b.Submitted(task0, call)
+		b.Running(task0, from)
+		b.Ran(task0, "Counter.add", "add", from)
+		b.Finished(task0)
+		n++
+	}); got != 0 || n < 1000 {
+		t.Errorf("%v allocations in each of %d calls", got, n)
+	}
+}
+
+var task0 = task(0)
+
 func TestFromEnv(t *testing.T) {
 	for _, test := range []struct {
 		env    map[string]string
