@@ -78,7 +78,7 @@ func unstartable(t *testing.T, client *ray.Client) *sync.WaitGroup {
 	}{
 		{"a program that fails", upload([]byte("#!/bin/sh\necho there is no license >&2\nexit 3\n")), ray.ErrNotStarted, true, []string{"PENDING_CREATION", "there is no license"}},
 		{"a program for other machines", upload(foreign), ray.ErrNotStarted, true, []string{"PENDING_CREATION", "Exec format error"}},
-		{"a package that is gone", absent, ray.ErrRuntimeEnvSetup, false, []string{absent}},
+		{"a package that is gone", absent, ray.ErrPackageGone, false, []string{absent}},
 	} {
 		actor, err := session.CreateActor(t.Context(), class, ray.ActorOptions{NumCPUs: 0.1, RuntimeEnv: ray.GoRuntimeEnv(c.uri)})
 		if err != nil {

@@ -24,8 +24,8 @@ const (
 )
 
 // AwaitActor waits until the constructor of an actor, by its id (ActorHandle.ID), has returned. Ray itself never gives up on
-// an actor whose program does not start: give ctx a deadline. An actor that will never be up is ErrActorDied, or
-// ErrRuntimeEnvSetup, with Ray's reason. One that is not up at the deadline is ErrNotStarted, which wraps ctx's error, with
+// an actor whose program does not start: give ctx a deadline. An actor that will never be up is an ActorDiedError, or
+// a RuntimeEnvSetupError, with Ray's reason. One that is not up at the deadline is ErrNotStarted, which wraps ctx's error, with
 // what Diagnose says: looking for that takes up to five seconds more. ErrGCSUnavailable where there is no GCS.
 func (c *Client) AwaitActor(ctx context.Context, id string) error {
 	gcs := c.GCS()
@@ -44,11 +44,11 @@ func (c *Client) AwaitActor(ctx context.Context, id string) error {
 		case err == nil && data.GetState() == corepb.ActorTableData_ALIVE:
 			return nil
 		case err == nil && data.GetState() == corepb.ActorTableData_DEAD:
-			died := ErrActorDied
-			if data.GetDeathCause().GetRuntimeEnvFailedContext() != nil {
-				died = ErrRuntimeEnvSetup
+			err := died(data)
+			if setup := data.GetDeathCause().GetRuntimeEnvFailedContext(); setup != nil {
+				err = &RuntimeEnvSetupError{SystemError{Class: "RuntimeEnvSetupError", Message: setup.GetErrorMessage()}}
 			}
-			return fmt.Errorf("await actor %s: %w: %s", id, died, deathCause(data.GetDeathCause()))
+			return fmt.Errorf("await actor %s: %w", id, err)
 		}
 		select {
 		case <-time.After(pause):

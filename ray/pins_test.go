@@ -62,6 +62,15 @@ func TestPackagesAreThereWhenTheyAreNeeded(t *testing.T) {
 
 	_, err = call(t, s, function("in_working_dir"), ray.TaskOptions{RuntimeEnv: &ray.RuntimeEnv{WorkingDir: gone.URI()}})
 	wantGone(t, err, gone)
+	gcs, err := ray.DialGCS(ctx, raytest.Head(t).GCSAddress(), ray.GCSOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gcs.Close() })
+	actor := counter(t, s, ray.ActorOptions{RuntimeEnv: &ray.RuntimeEnv{WorkingDir: gone.URI()}})
+	err = ray.NewClient(s, gcs, nil, nil).AwaitActor(ctx, actor.ID())
+	wantGone(t, err, gone)
+	wantType(t, err)
 	_, err = ray.Open(ctx, ray.Config{
 		Address: raytest.Head(t).ClientAddress(), Namespace: raytest.Namespace(t), RuntimeEnv: &ray.RuntimeEnv{PyModules: []string{gone.URI()}},
 	})
