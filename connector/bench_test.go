@@ -44,9 +44,10 @@ func BenchmarkConnector(b *testing.B) {
 	// Calls that the client refuses as early as it can: it has to make them directly, and there is no direct path. What the
 	// connector adds is all of it the same, and not lost in the time of a round trip.
 	refusing := connected(b, ctx, connector.Config{Direct: ray.DirectRequire, AddressMap: func(string) string { return "127.0.0.1:1" }})
-	b.Run("refused call", func(b *testing.B) { overhead(b, refusing, 100, ray.ErrUnreachable) })
+	b.Run("refused call", func(b *testing.B) { overhead(b, context.Background(), refusing, 100, ray.ErrUnreachable) })
 	// Calls that are made. Their answers come after a time that varies by much more than the connector adds.
-	b.Run("call", func(b *testing.B) { overhead(b, conn, 1, nil) })
+	b.Run("call", func(b *testing.B) { overhead(b, context.Background(), conn, 1, nil) })
+	b.Run("call with a deadline", func(b *testing.B) { overhead(b, ctx, conn, 1, nil) })
 }
 
 // connected returns a connector that is connected until the end of the benchmark.
@@ -73,12 +74,12 @@ func connected(b *testing.B, ctx context.Context, cfg connector.Config) *connect
 // overhead compares Connector.Call with ray.Client.Call as it is without a connector. The two take
 // turns in batches, so that each pair meets the machine in one state, and what is reported is the median of the pairs'
 // differences with the quartiles, for each call.
-func overhead(b *testing.B, conn *connector.Connector, batch int, want error) {
+func overhead(b *testing.B, ctx context.Context, conn *connector.Connector, batch int, want error) {
 	client, err := conn.Client()
 	if err != nil {
 		b.Fatal(err)
 	}
-	namespace, ctx := client.Session().Info().Namespace, context.Background()
+	namespace := client.Session().Info().Namespace
 	timed := func(call func() (any, error)) float64 {
 		start := time.Now()
 		for range batch {
