@@ -107,7 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.CallTimeout = DefaultCallTimeout
 	}
 	if c.RuntimeEnv != nil {
-		_, err := c.RuntimeEnv.options()
+		_, err := c.RuntimeEnv.processOptions()
 		if err = errors.Join(c.RuntimeEnv.forActorsOnly(), err); err != nil {
 			errs = append(errs, fmt.Errorf("%w: runtime env: %w", ErrInvalidOption, err))
 		}

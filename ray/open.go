@@ -273,7 +273,7 @@ func (s *Session) init(ctx context.Context) error {
 	// from_json takes a plain dict, whatever attributes JobConfig has in this version of Ray.
 	config := map[string]any{"ray_namespace": s.cfg.Namespace}
 	if s.cfg.RuntimeEnv != nil {
-		env, err := s.cfg.RuntimeEnv.options()
+		env, err := s.cfg.RuntimeEnv.processOptions()
 		if err != nil {
 			return fmt.Errorf("%w: runtime env: %w", ErrInvalidOption, err)
 		}

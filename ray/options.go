@@ -177,7 +177,7 @@ func (d demand) put(kwargs map[string]any) error {
 		kwargs["scheduling_strategy"] = strategy
 	}
 	if d.env != nil {
-		env, err := d.env.options()
+		env, err := d.env.processOptions()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("runtime env: %w", err))
 		}

@@ -98,6 +98,8 @@ func testOptionsAreChecked(t *testing.T, s *ray.Session) {
 		"pip[0]":              {RuntimeEnv: &ray.RuntimeEnv{Pip: []string{" "}}},
 		"setup timeout":       {RuntimeEnv: &ray.RuntimeEnv{SetupTimeout: time.Millisecond}},
 		"more: \"wings\"":     {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"wings": 2}}},
+		"hook: \"7\"":         {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"worker_process_setup_hook": 7}}},
+		"hook: \"alone\"":     {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"worker_process_setup_hook": "alone"}}},
 		"more: conda":         {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"conda": make(chan int)}}},
 		"more: uv":            {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"uv": &ray.ObjectRef{}}}},
 	} {

@@ -29,7 +29,9 @@ type RuntimeEnv struct {
 	// SetupTimeout bounds the setup, in whole seconds; 0: Ray's default of ten minutes.
 	SetupTimeout time.Duration
 	// More holds further fields of Ray's runtime environments by Ray's names, such as "conda", "uv", "container",
-	// "image_uri", "nsight" and "worker_process_setup_hook". Values are as for Put, without refs.
+	// "image_uri", "nsight" and "worker_process_setup_hook". Values are as for Put, without refs. The hook is the dotted name
+	// of a function that every process calls before its first task; where it raises, the process ends, and its tasks fail with
+	// ErrWorkerCrashed. Python's client cannot give one: Ray leaves hooks of clients, and of single tasks and actors, out.
 	More map[string]any
 }
 
@@ -66,6 +68,37 @@ func (e *RuntimeEnv) forActorsOnly() error {
 		return ErrActorsOnly
 	}
 	return nil
+}
+
+const (
+	setupHook = "worker_process_setup_hook"
+	// setupHookVariable is where Ray's processes find the hook. Only drivers that are no clients put it there, for their jobs.
+	setupHookVariable = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
+)
+
+// processOptions is options for what has processes of Python: all but submitted jobs, whose own driver sees to the hook.
+func (e *RuntimeEnv) processOptions() (map[string]any, error) {
+	env, err := e.options()
+	if hook, ok := e.More[setupHook].(string); ok && err == nil {
+		variables := maps.Clone(e.EnvVars)
+		if variables == nil {
+			variables = map[string]string{}
+		}
+		variables[setupHookVariable] = hook
+		env["env_vars"] = variables
+	}
+	return env, err
+}
+
+// checkSetupHook refuses what is no function by name.
+func checkSetupHook(hook any) error {
+	name, ok := hook.(string)
+	if ok {
+		if i := strings.LastIndexByte(name, '.'); i > 0 && (Function{Module: name[:i], Name: name[i+1:]}).check() == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("more: %s: %.100q is not the dotted name of a function, such as module.function", setupHook, fmt.Sprint(hook))
 }
 
 // options checks e and returns it as Ray's dict.
@@ -111,6 +144,9 @@ func (e *RuntimeEnv) options() (map[string]any, error) {
 		if !slices.Contains(furtherFields, name) {
 			errs = append(errs, fmt.Errorf("more: %q is none of %s", name, strings.Join(furtherFields, ", ")))
 			continue
+		}
+		if name == setupHook {
+			errs = append(errs, checkSetupHook(e.More[name]))
 		}
 		// Without a session: a ref makes no sense here.
 		value, err := (&pyvalue.Encoder{MaxBytes: maxMore}).Value(e.More[name])

@@ -151,3 +151,40 @@ func testChangedPackage(t *testing.T, s *ray.Session) {
 		t.Error(err)
 	}
 }
+
+// Ray itself leaves the hook of a client out, of a single task or actor too: all of these would see no variable.
+func TestSetupHookOfProcesses(t *testing.T) {
+	t.Parallel()
+	hook := func(name string) *ray.RuntimeEnv {
+		return &ray.RuntimeEnv{EnvVars: map[string]string{"DRIVER_TEST": name}, More: map[string]any{"worker_process_setup_hook": "drivertest." + name}}
+	}
+	const variable = "DRIVER_TEST_HOOK"
+	whole := open(t, ray.Config{RuntimeEnv: hook("mark_process")})
+	if v, err := call(t, whole, function("variable"), ray.TaskOptions{}, variable); v != "ran" || err != nil {
+		t.Errorf("of the session: %v, %v", v, err)
+	}
+	s := open(t, ray.Config{})
+	if v, err := call(t, s, function("variable"), ray.TaskOptions{}, variable); v != nil || err != nil {
+		t.Errorf("of nothing: %v, %v", v, err)
+	}
+	for name, want := range map[string]any{variable: "ran", "DRIVER_TEST": "mark_process"} {
+		if v, err := call(t, s, function("variable"), ray.TaskOptions{RuntimeEnv: hook("mark_process")}, name); v != want || err != nil {
+			t.Errorf("of a task: %s: %v, %v", name, v, err)
+		}
+	}
+	class, err := s.Class(deadline(t), ray.Function{Name: "Asked", Source: "import os\nclass Asked:\n    def variable(self, name):\n        return os.environ.get(name)\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	actor, err := s.CreateActor(deadline(t), class, ray.ActorOptions{RuntimeEnv: hook("mark_process")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer actor.Release()
+	if v, err := actor.Call(deadline(t), "variable", variable); v != "ran" || err != nil {
+		t.Errorf("of an actor: %v, %v", v, err)
+	}
+	if v, err := call(t, s, function("variable"), ray.TaskOptions{RuntimeEnv: hook("nothing_there"), MaxRetries: new(0)}, variable); !errors.Is(err, ray.ErrWorkerCrashed) {
+		t.Errorf("a hook that does not exist: %v, %v", v, err)
+	}
+}

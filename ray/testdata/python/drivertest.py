@@ -519,3 +519,8 @@ class Attentive:
 
     def fail_until(self, path, attempts):
         return fail_until(path, attempts)
+
+
+def mark_process():
+    """A worker_process_setup_hook."""
+    os.environ["DRIVER_TEST_HOOK"] = "ran"
