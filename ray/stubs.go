@@ -12,6 +12,17 @@ type Ref[T any] struct{ ref *ObjectRef }
 // RefTo says that the value of ref is a T. Both are the same ref: one is released with the other.
 func RefTo[T any](ref *ObjectRef) *Ref[T] { return &Ref[T]{ref} }
 
+// StoreIn lets Decode fill a *Ref where it may fill an *ObjectRef.
+func (r *ObjectRef) StoreIn(into any) (bool, error) {
+	typed, ok := into.(interface{ refer(*ObjectRef) })
+	if ok {
+		typed.refer(r)
+	}
+	return ok, nil
+}
+
+func (r *Ref[T]) refer(ref *ObjectRef) { r.ref = ref }
+
 // Get waits for the value and returns it; see Session.Get for the waiting and As for how it becomes a T.
 func (r *Ref[T]) Get(ctx context.Context) (T, error) { return r.get(ctx, "get") }
 

@@ -265,6 +265,15 @@ func testRefsAndHandlesInContainers(t *testing.T, s *ray.Session) {
 	if err := ray.Decode(back[0], &h); err != nil {
 		t.Fatal(err)
 	}
+	var typed struct {
+		Ref *ray.Ref[string] `json:"ref"`
+	}
+	if err := ray.Decode(back[0], &typed); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := typed.Ref.Get(ctx); err != nil || got != "one" {
+		t.Errorf("%v, %v", got, err)
+	}
 	if got, err := ray.Get[string](ctx, s, h.Ref); err != nil || got != "one" {
 		t.Errorf("%v, %v", got, err)
 	}
