@@ -17,8 +17,8 @@ fail() {
 # The package and the tests of a suite.
 declare -A package=([session]=ray [direct]=ray [worker]=worker [connector]=connector)
 declare -A tests=(
-	# What one can do in a session, and that one is resumed. The faults that Ray before 2.60 does not survive are left out.
-	[session]='^(TestOneSession|TestSessionSaysWhereItIs|TestNamedActors|TestCancelledRequestsLeaveNothingBehind|TestSubmitWithOptions|TestActorEndsWithItsLastHandle|TestRefsAreReleasedAtTheServer|TestIdleSessionIsResumed|TestDeathOfTheSessionsProcess)$'
+	# What one can do in a session, that one is resumed, and what is kept for how long. The faults that Ray before 2.60 does not survive are left out.
+	[session]='^(TestOneSession|TestSessionSaysWhereItIs|TestNamedActors|TestCancelledRequestsLeaveNothingBehind|TestSubmitWithOptions|TestActorEndsWithItsLastHandle|TestRefsAreReleasedAtTheServer|TestPackagesAreThereWhenTheyAreNeeded|TestAProgramThatEndsWithoutClose|TestIdleSessionIsResumed|TestDeathOfTheSessionsProcess)$'
 	# The matrix of fatal inputs first of all.
 	[direct]='^(TestNothingThatCanBeCalledKillsAnActor|TestRequestsAreHarmless|TestDirect.*|TestAGivenUpCallDoesNotHoldUpOthers|TestADeadActorIsToldAndARestartedOneIsFound|TestGCSTellsWhatIsThere|TestAReplacedClusterIsNoticed|TestClientChoosesThePathBeforeSending)$'
 	# On a Ray without Go actors: that they are refused.
