@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/ray"
 )
 
 // inBubble runs a test of a rule about time on a connection that is up, in virtual time.
@@ -286,6 +287,24 @@ func TestNobodySpeaksForAClusterThatIsNotAsked(t *testing.T) {
 		becomes(t, conn, 20*time.Second, func(i connector.Info) bool { return i.State == connector.StateReconnecting })
 		if step := conn.Info().NextStep; strings.Contains(step, "the cluster itself answers") || !strings.Contains(step, "is not known") {
 			t.Errorf("%q", step)
+		}
+	})
+}
+
+// A server that keeps its connections up and answers nothing has no thread to spare, or hangs: which of them cannot be told.
+func TestAServerThatAnswersNothingCountsAsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		m.setMute(true)
+		conn, _ := newConnector(t, m.config())
+		began := time.Now()
+		problem := failsToConnect(t, conn, connector.KindFull, ray.ErrServerFull, "restart the head's Ray Client server")
+		if full, ok := errors.AsType[*ray.FullError](problem); !ok || full.Sign != ray.FullSilent || time.Since(began) > 20*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), problem)
+		}
+		m.setMute(false)
+		if err := conn.Connect(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
