@@ -148,8 +148,11 @@ type TaskError struct {
 	// PID is the process that raised it, and IP its node; 0 and "" when unknown.
 	PID int
 	IP  string
-	// Cause is set when the code failed because of another call: a *TaskError with a traceback of its own, or a *SystemError
-	// such as the death of an actor that the code called. It is not in the chain of errors.Is: that one speaks of this call.
+	// Cause is set when the code failed because of what Ray said of another call, such as the death of an actor that the code
+	// called: an error with a *SystemError in its chain. Where the other call raised, and the code did not catch it, Ray hands
+	// the exception on: Class and Message are those of the innermost call, the texts of all are in Traceback, and Cause is nil,
+	// except for the rare exception that Ray cannot hand on so: Cause is the *TaskError of the other call then. It is not
+	// in the chain of errors.Is: that one speaks of this call.
 	Cause error
 }
 

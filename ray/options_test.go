@@ -384,6 +384,24 @@ func testCancel(t *testing.T, s *ray.Session) {
 			t.Error(err)
 		}
 	}
+	// What is in C when the interrupt comes is interrupted when it is through.
+	asleep, err := s.SubmitWith(ctx, function("sleep_then"), ray.TaskOptions{NumCPUs: new(0.0)}, 4, "slept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.SubmitWith(ctx, function("sleep_then"), ray.TaskOptions{NumCPUs: new(0.0)}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second(s.Get(ctx, first[0])); err != nil { // lets the other one start, as a rule
+		t.Fatal(err)
+	}
+	if err := s.Cancel(ctx, asleep[0], false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := second(s.Get(ctx, asleep[0])); !errors.Is(err, ray.ErrTaskCancelled) {
+		t.Error(err)
+	}
 	actor := counter(t, s, ray.ActorOptions{})
 	defer actor.Release()
 	if err := second(actor.Call(ctx, "value")); err != nil { // a call that is cancelled before the actor stands leaves a gap, for which Ray waits 30 s
@@ -440,6 +458,15 @@ func testConditions(t *testing.T, s *ray.Session) {
 		if !ok || errors.Is(err, want) || !errors.Is(task.Cause, want) || task.IP == "" || ray.SentOf(err) != ray.SentYes {
 			t.Errorf("%s: %v, %+v", fn, err, task)
 		}
+	}
+	// An exception that goes through several calls is that of the innermost, whose text is in the traceback of the outermost.
+	nested := ray.Function{Name: "outer", Source: "import ray\ndef inner():\n    raise ValueError('inner broke')\n" +
+		"def outer():\n    return ray.get(ray.remote(inner).options(num_cpus=0).remote())\n"}
+	_, err := call(t, s, nested, ray.TaskOptions{NumCPUs: new(0.0)})
+	task, ok := errors.AsType[*ray.TaskError](err)
+	if !ok || task.Class != "ValueError" || task.Message != "inner broke" || !strings.Contains(task.Function, "outer") || task.Cause != nil ||
+		!strings.Contains(task.Traceback, "ray::inner()") || !strings.Contains(task.Traceback, "in outer") {
+		t.Errorf("%v, %+v", err, task)
 	}
 	broken, err := call(t, s, function("echo"), ray.TaskOptions{RuntimeEnv: &ray.RuntimeEnv{WorkingDir: "gcs://_ray_pkg_0123456789abcdef.zip"}}, 1)
 	if !errors.Is(err, ray.ErrRuntimeEnvSetup) || ray.SentOf(err) != ray.SentNo {
