@@ -107,6 +107,10 @@ func TestDashboard(t *testing.T) {
 
 // Every kind of list can be had with details, and their times are of now.
 func testDetails(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Session) {
+	if _, err := call(t, s, ray.Function{Name: "unseen", Source: "def unseen():\n    pass\n"}, ray.TaskOptions{NoTaskEvents: true}); err != nil {
+		t.Fatal(err)
+	}
+	// What was to leave no trace was over before the one whose trace is awaited began.
 	ref, err := s.Submit(ctx, ray.Function{Name: "fail", Source: "def fail():\n    raise ValueError('on purpose')\n"})
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +143,11 @@ func testDetails(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Ses
 		return true
 	})
 	tasks, err := d.Tasks(ctx, detail)
+	for _, task := range tasks.Items {
+		if task.Function == "unseen" {
+			t.Errorf("%+v", task)
+		}
+	}
 	if err != nil || len(tasks.Items) < 7 {
 		t.Errorf("%+v, %v", tasks, err)
 	}

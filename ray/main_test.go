@@ -60,6 +60,7 @@ func TestOneSession(t *testing.T) {
 		"arrays":                                    testArrays,
 		"refs and handles in containers":            testRefsAndHandlesInContainers,
 		"large values travel in chunks":             testLargeValuesTravelInChunks,
+		"options of order and labels":               testOrderAndLabels,
 		"nil arguments":                             testNilWithASession,
 		"large values do not stay in memory":        testLargeValuesDoNotStay,
 		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,

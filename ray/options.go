@@ -29,6 +29,11 @@ type TaskOptions struct {
 	AcceleratorType string
 	// LabelSelector restricts the nodes to those with such labels.
 	LabelSelector map[string]string
+	// FallbackLabels are selectors that are tried in turn where no node has the labels of LabelSelector. Earlier versions of
+	// Ray than 2.60 may refuse them.
+	FallbackLabels []map[string]string
+	// NoTaskEvents keeps the task out of the state API, the timeline and Ray's metrics, which costs less.
+	NoTaskEvents bool
 	// MaxRetries is how often Ray runs the task again when its process or node ends; -1 for ever; nil: Ray's default, 3.
 	MaxRetries *int
 	// RetryExceptions makes Ray also retry when the function raises one of these classes, of which "Exception" is the base
@@ -88,12 +93,17 @@ type ActorOptions struct {
 	MaxPendingCalls int
 	// NumCPUs is reserved while the actor lives. It is always sent, also as 0.
 	NumCPUs float64
-	// NumGPUs, Memory (bytes), Resources, AcceleratorType and LabelSelector are as in TaskOptions, while the actor lives.
+	// NumGPUs, Memory (bytes), Resources, AcceleratorType, LabelSelector and FallbackLabels are as in TaskOptions, while the
+	// actor lives; NoTaskEvents is that of its calls.
 	NumGPUs         float64
 	Memory          int64
 	Resources       map[string]float64
 	AcceleratorType string
 	LabelSelector   map[string]string
+	FallbackLabels  []map[string]string
+	NoTaskEvents    bool
+	// OutOfOrder lets a call whose arguments are there start before an earlier one of the same caller whose are not.
+	OutOfOrder bool
 	// MaxConcurrency is how many calls run at once; 0: Ray's default, one for classes without async methods.
 	MaxConcurrency int
 	// ConcurrencyGroups are groups of methods by name, with how many calls of each run at once, beside those of the class.
@@ -112,6 +122,8 @@ type demand struct {
 	resources       map[string]float64
 	acceleratorType string
 	labels          map[string]string
+	fallback        []map[string]string
+	noEvents        bool
 	strategy        SchedulingStrategy
 	env             *RuntimeEnv
 }
@@ -164,6 +176,18 @@ func (d demand) put(kwargs map[string]any) error {
 	}
 	if len(d.labels) > 0 {
 		kwargs["label_selector"] = d.labels
+	}
+	if len(d.fallback) > 0 {
+		errs = append(errs, option(len(d.labels) > 0, "fallback labels: need a label selector"))
+		each := make([]any, len(d.fallback))
+		for i, labels := range d.fallback {
+			errs = append(errs, option(len(labels) > 0, "fallback labels[%d]: empty", i))
+			each[i] = map[string]any{"label_selector": labels}
+		}
+		kwargs["fallback_strategy"] = each
+	}
+	if d.noEvents {
+		kwargs["enable_task_events"] = false
 	}
 	if d.strategy != nil {
 		var strategy any
@@ -225,7 +249,7 @@ func (o TaskOptions) pickled() (pickledOptions, error) {
 	kwargs := map[string]any{}
 	err := errors.Join(
 		putReturns(kwargs, o.Name, o.NumReturns, o.DynamicReturns, o.RetryExceptions),
-		demand{o.NumCPUs, o.NumGPUs, o.Memory, o.Resources, o.AcceleratorType, o.LabelSelector, o.SchedulingStrategy, o.RuntimeEnv}.put(kwargs),
+		demand{o.NumCPUs, o.NumGPUs, o.Memory, o.Resources, o.AcceleratorType, o.LabelSelector, o.FallbackLabels, o.NoTaskEvents, o.SchedulingStrategy, o.RuntimeEnv}.put(kwargs),
 		option(isCount(o.MaxCalls, 0), "max calls: %d is no count", o.MaxCalls), o.RuntimeEnv.forActorsOnly(),
 	)
 	if o.MaxRetries != nil {
@@ -258,7 +282,7 @@ func (o ActorOptions) pickled(namespace string) (pickledOptions, error) {
 		option(o.MaxTaskRetries == 0 || o.MaxRestarts != 0, "max task retries: need max restarts"),
 		option(isCount(o.MaxPendingCalls, 0), "max pending calls: %d is no count", o.MaxPendingCalls),
 		option(isCount(o.MaxConcurrency, 0), "max concurrency: %d is no count", o.MaxConcurrency),
-		demand{&o.NumCPUs, o.NumGPUs, o.Memory, o.Resources, o.AcceleratorType, o.LabelSelector, o.SchedulingStrategy, o.RuntimeEnv}.put(kwargs),
+		demand{&o.NumCPUs, o.NumGPUs, o.Memory, o.Resources, o.AcceleratorType, o.LabelSelector, o.FallbackLabels, o.NoTaskEvents, o.SchedulingStrategy, o.RuntimeEnv}.put(kwargs),
 	)
 	if o.Name != "" {
 		kwargs["name"] = o.Name
@@ -266,6 +290,9 @@ func (o ActorOptions) pickled(namespace string) (pickledOptions, error) {
 	}
 	if o.Detached {
 		kwargs["lifetime"] = "detached"
+	}
+	if o.OutOfOrder {
+		kwargs["allow_out_of_order_execution"] = true
 	}
 	if o.GetIfExists {
 		kwargs["get_if_exists"] = true

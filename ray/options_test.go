@@ -98,6 +98,8 @@ func testOptionsAreChecked(t *testing.T, s *ray.Session) {
 		"pip[0]":              {RuntimeEnv: &ray.RuntimeEnv{Pip: []string{" "}}},
 		"setup timeout":       {RuntimeEnv: &ray.RuntimeEnv{SetupTimeout: time.Millisecond}},
 		"more: \"wings\"":     {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"wings": 2}}},
+		"fallback labels":     {FallbackLabels: []map[string]string{{"a": "b"}}},
+		"fallback labels[0]":  {LabelSelector: map[string]string{"a": "b"}, FallbackLabels: []map[string]string{{}}},
 		"hook: \"7\"":         {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"worker_process_setup_hook": 7}}},
 		"hook: \"alone\"":     {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"worker_process_setup_hook": "alone"}}},
 		"more: conda":         {RuntimeEnv: &ray.RuntimeEnv{More: map[string]any{"conda": make(chan int)}}},
@@ -479,5 +481,38 @@ func testConditions(t *testing.T, s *ray.Session) {
 	defer first.Release()
 	if err := second(s.CreateActor(ctx, pythonClass(t, s, "Counter"), ray.ActorOptions{Name: "taken", Namespace: s.Info().Namespace + "-x"})); !errors.Is(err, ray.ErrActorExists) {
 		t.Error(err)
+	}
+}
+
+func testOrderAndLabels(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	for outOfOrder, want := range map[bool]int64{false: 5, true: 0} {
+		actor := counter(t, s, ray.ActorOptions{OutOfOrder: outOfOrder})
+		defer actor.Release()
+		if err := second(actor.Call(ctx, "value")); err != nil {
+			t.Fatal(err)
+		}
+		late, err := s.SubmitWith(ctx, function("sleep_then"), ray.TaskOptions{NumCPUs: new(0.0)}, 3, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second(actor.Submit(ctx, "incr", late[0])); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := actor.Call(ctx, "value"); v != want || err != nil {
+			t.Errorf("out of order %v: %v, %v", outOfOrder, v, err)
+		}
+	}
+	if raytest.RayBefore(t, "2.60") {
+		return
+	}
+	nowhere, here := map[string]string{"unicorn": "yes"}, map[string]string{"ray.io/node-id": s.Info().NodeID}
+	if v, err := call(t, s, function("echo"), ray.TaskOptions{LabelSelector: nowhere, FallbackLabels: []map[string]string{nowhere, here}}, 7); v != int64(7) || err != nil {
+		t.Errorf("a task: %v, %v", v, err)
+	}
+	actor := counter(t, s, ray.ActorOptions{LabelSelector: nowhere, FallbackLabels: []map[string]string{here}})
+	defer actor.Release()
+	if v, err := actor.Call(ctx, "incr"); v != int64(1) || err != nil {
+		t.Errorf("an actor: %v, %v", v, err)
 	}
 }
