@@ -38,10 +38,24 @@ type Dashboard struct {
 	http        *http.Client
 }
 
+// DashboardOptions are those of NewDashboardWith. The zero value is plain TCP and no token.
+type DashboardOptions struct {
+	// Credentials of the cluster; nil: no token. TLS is used with an https URL only.
+	Credentials *Credentials
+	// Dial opens the connections, as Config.Dial does those of a session; nil: TCP.
+	Dial Dialer
+}
+
 // NewDashboard makes a client; nothing is dialled. address is host:port or a URL, such as a browser shows. A user and a
 // password in it are for a proxy in front of the dashboard. credentials may be nil; TLS, which Ray's own dashboard does not
 // speak, is used with an https URL only.
 func NewDashboard(address string, credentials *Credentials) (*Dashboard, error) {
+	return NewDashboardWith(address, DashboardOptions{Credentials: credentials})
+}
+
+// NewDashboardWith is NewDashboard with options.
+func NewDashboardWith(address string, opts DashboardOptions) (*Dashboard, error) {
+	credentials := opts.Credentials
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
@@ -63,6 +77,18 @@ func NewDashboard(address string, credentials *Credentials) (*Dashboard, error) 
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 0, // the context's
+	}
+	if opts.Dial != nil {
+		transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
+			conn, err := opts.Dial(ctx, address)
+			if err == nil && conn == nil {
+				err = errors.New("the dialer returned neither a connection nor an error")
+			}
+			if err != nil {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err} // nothing was sent, see sentBefore
+			}
+			return conn, nil
+		}
 	}
 	if credentials != nil && credentials.TLS != nil {
 		transport.TLSClientConfig = credentials.TLS.Clone()

@@ -103,6 +103,52 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("%+v, %v", where, err)
 	}
 	testJobs(ctx, t, d, s)
+	testDashboardThroughATunnel(ctx, t, url, s)
+}
+
+func testDashboardThroughATunnel(ctx context.Context, t *testing.T, url string, s *ray.Session) {
+	const name = "dashboard.behind-a-tunnel:8265"
+	d, err := ray.NewDashboardWith(name, ray.DashboardOptions{Dial: func(ctx context.Context, address string) (net.Conn, error) {
+		if address != name {
+			return nil, fmt.Errorf("%s was dialled", address)
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", url)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if version, err := d.RayVersion(ctx); version != s.Info().RayVersion || err != nil {
+		t.Errorf("%q, %v", version, err)
+	}
+	id, err := d.SubmitJob(ctx, ray.JobSpec{Entrypoint: "echo from afar"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var followed strings.Builder
+	if err := d.FollowJobLogs(ctx, id, &followed); err != nil || !strings.Contains(followed.String(), "from afar") {
+		t.Errorf("%q, %v", followed.String(), err)
+	}
+}
+
+// A dialer that fails is told of, and nothing was sent.
+func TestDashboardDialerFails(t *testing.T) {
+	reason := errors.New("the tunnel is closed")
+	for name, dial := range map[string]ray.Dialer{
+		"an error": func(context.Context, string) (net.Conn, error) { return nil, reason },
+		"nothing":  func(context.Context, string) (net.Conn, error) { return nil, nil },
+	} {
+		d, err := ray.NewDashboardWith("head:8265", ray.DashboardOptions{Dial: dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{second(d.RayVersion(t.Context())), d.FollowJobLogs(t.Context(), "x", &bytes.Buffer{})} {
+			if !errors.Is(err, ray.ErrNoDashboard) || ray.SentOf(err) != ray.SentNo || name == "an error" && !errors.Is(err, reason) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		d.Close()
+	}
 }
 
 // Every kind of list can be had with details, and their times are of now.
