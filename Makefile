@@ -66,7 +66,7 @@ bench-actors: setup ## Compare direct calls of actors with Ray's drivers in Pyth
 
 .PHONY: soak
 soak: setup-tests ## Look for leaks and rare faults, for up to an hour and a half; wants 16 GiB of memory. SHARE=0.05 is a twentieth, PKG=./ray and RUN=TestSoakKills choose
-	@SHARE=$(SHARE) RUN=$(RUN) scripts/soak.sh $(PKG)
+	@SHARE='$(SHARE)' RUN='$(RUN)' scripts/soak.sh $(PKG)
 
 .PHONY: actor-memory
 actor-memory: setup build ## Measure what idle actors weigh, 100 in Go and 20 in Python; writes bench/actor-memory.md
