@@ -223,6 +223,9 @@ var conditions = map[string]condition{
 	"ObjectFreedError":                {ErrObjectLost, SentMaybe, objectLost},
 	"OwnerDiedError":                  {ErrObjectLost, SentMaybe, objectLost},
 	"ObjectReconstructionFailedError": {ErrObjectLost, SentMaybe, objectLost},
+	// Classes of their own before Ray 2.54.
+	"ObjectReconstructionFailedMaxAttemptsExceededError": {ErrObjectLost, SentMaybe, objectLost},
+	"ObjectReconstructionFailedLineageEvictedError":      {ErrObjectLost, SentMaybe, objectLost},
 }
 
 func conditionOf(class string) condition {
@@ -293,7 +296,7 @@ func (e *ActorDiedError) setCause(cause *corepb.ActorDeathCause) {
 
 // errorTypes are Ray's error types (ray.rpc.ErrorType) by number, and the classes that stand for them in Python.
 var errorTypes = map[int]string{
-	0: "WorkerCrashedError", 1: "ActorDiedError", errorTaskCancelled: "TaskCancelledError", 7: "RuntimeEnvSetupError",
+	0: "WorkerCrashedError", 1: "ActorDiedError", 2: "ObjectReconstructionFailedError", errorTaskCancelled: "TaskCancelledError", 7: "RuntimeEnvSetupError",
 	8: "ObjectLostError", 9: "OwnerDiedError", 10: "ReferenceCountingAssertionError", 12: "ObjectReconstructionFailedError",
 	13: "ObjectReconstructionFailedError", 14: "ObjectFetchTimedOutError", 15: "LocalRayletDiedError", 16: "TaskPlacementGroupRemoved",
 	17: "ActorPlacementGroupRemoved", 18: "TaskUnschedulableError", 19: "ActorUnschedulableError", 20: "OutOfDiskError", 21: "ObjectFreedError",
