@@ -34,17 +34,19 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	if v, err := x.call(ctx, "counter", "sleep", seconds); err != nil || v != seconds {
 		t.Errorf("a long call: %v, %v", v, err)
 	}
-	n := int64(0)
-	for v, err := range x.stream(ctx, "streams", "count", 100) {
-		if err != nil || v != n {
-			t.Fatalf("item %d: %v, %v", n, v, err)
+	if !x.refusesStreams(t, "streams") {
+		n := int64(0)
+		for v, err := range x.stream(ctx, "streams", "count", 100) {
+			if err != nil || v != n {
+				t.Fatalf("item %d: %v, %v", n, v, err)
+			}
+			if n++; n%50 == 0 {
+				time.Sleep(4 * idle) // a slow caller
+			}
 		}
-		if n++; n%50 == 0 {
-			time.Sleep(4 * idle) // a slow caller
+		if n != 100 {
+			t.Errorf("%d items", n)
 		}
-	}
-	if n != 100 {
-		t.Errorf("%d items", n)
 	}
 
 	// A call that was given up keeps the connection until it has ended.

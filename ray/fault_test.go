@@ -216,6 +216,17 @@ func TestEveryThirdChunkOfManyValuesFails(t *testing.T) {
 	}
 }
 
+// endedByChunks reports whether err is how Ray before 2.60 ends a session to which a chunk came again: at this large value, or at
+// the next.
+func endedByChunks(t *testing.T, err error) bool {
+	t.Helper()
+	if err == nil || !raytest.RayBefore(t, "2.60") {
+		return false
+	}
+	wantSent(t, err, ray.ErrSessionLost, ray.SentMaybe)
+	return true
+}
+
 // A put whose eighth chunk fails starts again, and a put whose answer is lost is not done twice.
 func TestChunksOfAPutFail(t *testing.T) {
 	t.Parallel()
@@ -250,6 +261,9 @@ func TestChunksOfAPutFail(t *testing.T) {
 	}
 	// The server's book about chunks is in order.
 	length, err := s.Submit(ctx, function("length"), value[:11<<20])
+	if endedByChunks(t, err) {
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,15 @@ func wantWaiting(t *testing.T, s *ray.Session, what string, opts ray.TaskOptions
 	}
 }
 
+// seenName is what a task with a name sees of it: Ray 2.40 does not tell.
+func seenName(t *testing.T, name string) string {
+	t.Helper()
+	if raytest.RayBefore(t, "2.48") {
+		return ""
+	}
+	return name
+}
+
 // What a task is asked for shows in what it sees of itself.
 func testTaskOptionsHaveEffects(t *testing.T, s *ray.Session) {
 	type self struct {
@@ -71,11 +80,11 @@ func testTaskOptionsHaveEffects(t *testing.T, s *ray.Session) {
 		}
 		return seen
 	}
-	if seen := see(ray.TaskOptions{}); seen.Name != "who_am_i" || seen.Resources["CPU"] != 1 || len(seen.Resources) != 1 {
+	if seen := see(ray.TaskOptions{}); seen.Name != seenName(t, "who_am_i") || seen.Resources["CPU"] != 1 || len(seen.Resources) != 1 {
 		t.Errorf("without options: %+v", seen)
 	}
 	seen := see(ray.TaskOptions{Name: "a name of its own", NumCPUs: new(0.5), Memory: 1 << 20, Resources: map[string]float64{here: 0.01}})
-	if seen.Name != "a name of its own" || seen.Resources["CPU"] != 0.5 || seen.Resources["memory"] != 1<<20 || seen.Resources[here] != 0.01 {
+	if seen.Name != seenName(t, "a name of its own") || seen.Resources["CPU"] != 0.5 || seen.Resources["memory"] != 1<<20 || seen.Resources[here] != 0.01 {
 		t.Errorf("with options: %+v", seen)
 	}
 	wantWaiting(t, s, "a resource that no node has", ray.TaskOptions{Resources: map[string]float64{"unicorn": 1.5}})
@@ -125,7 +134,7 @@ func testActorOptionsHaveEffects(t *testing.T, s *ray.Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := s.Get(ctx, named[0]); v != "called so" {
+	if v, err := s.Get(ctx, named[0]); v != seenName(t, "called so") {
 		t.Errorf("%v, %v", v, err)
 	}
 	// A bound on what waits.

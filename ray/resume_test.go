@@ -82,9 +82,13 @@ func TestCutsExecuteEveryCallOnce(t *testing.T) {
 			writes.Add(1)
 		}
 	})
+	size := 6 << 20 // which travel in chunks
+	if raytest.RayBefore(t, "2.60") {
+		size = 3 << 20 // which do not: see TestCutsWithinLargeValues
+	}
 	callers.Go(func() {
 		for running() {
-			ref, err := s.Put(ctx, pattern(6<<20))
+			ref, err := s.Put(ctx, pattern(size))
 			if err != nil {
 				t.Errorf("put: %v", err)
 				return
@@ -137,6 +141,9 @@ func TestCutsWithinLargeValues(t *testing.T) {
 	cut := cutAfter(ctx, proxy, 22<<20, up)
 	ref, err := s.Put(ctx, value)
 	<-cut
+	if endedByChunks(t, err) {
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +154,9 @@ func TestCutsWithinLargeValues(t *testing.T) {
 	cut = cutAfter(ctx, proxy, 8<<20, up)
 	length, err := s.Submit(ctx, function("length"), value[:17<<20])
 	<-cut
+	if endedByChunks(t, err) {
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +167,9 @@ func TestCutsWithinLargeValues(t *testing.T) {
 	cut = cutAfter(ctx, proxy, 25<<20, down)
 	v, err := s.Get(ctx, ref)
 	<-cut
+	if endedByChunks(t, err) {
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +182,7 @@ func TestCutsWithinLargeValues(t *testing.T) {
 	}
 	proxy.Delay(0)
 	// Later requests in chunks work as well: the server's own book about them is in order.
-	if err := second(s.Put(ctx, value[:12<<20])); err != nil {
+	if err := second(s.Put(ctx, value[:12<<20])); err != nil && !endedByChunks(t, err) {
 		t.Error(err)
 	}
 }

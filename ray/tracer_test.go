@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"github.com/seedcore/seedcore/ray"
 )
@@ -93,8 +94,9 @@ func TestATraceIsCarriedAlong(t *testing.T) {
 	}
 	watching.seen = nil
 	ctx := context.WithValue(deadline(t), headersKey{}, [2]string{parent, ""})
-	if _, err := collect(y.stream(ctx, "counter", "get")); watching.seen.Get("traceparent") == nil {
-		t.Errorf("a stream goes without the headers, %v", err)
+	streams := !raytest.RayBefore(t, "2.60")
+	if _, err := collect(y.stream(ctx, "counter", "get")); (watching.seen.Get("traceparent") != nil) != streams {
+		t.Errorf("the headers of a stream are %v, %v", watching.seen, err)
 	}
 	if tracer.came != nil {
 		t.Errorf("nothing was answered, and %q came", tracer.came)
@@ -109,7 +111,11 @@ func TestATraceIsCarriedAlong(t *testing.T) {
 	if _, err := y.call(ctx, "counter", "get"); err == nil {
 		t.Error("a call that failed did not")
 	}
-	if want := []string{"true an answer", "true an answer", "true an answer"}; !slices.Equal(tracer.came, want) {
+	want := []string{"true an answer", "true an answer"}
+	if streams {
+		want = append(want, want[0])
+	}
+	if !slices.Equal(tracer.came, want) {
 		t.Errorf("%q came, not %q", tracer.came, want)
 	}
 }

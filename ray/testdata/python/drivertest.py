@@ -479,9 +479,14 @@ def process():
     return os.getpid()
 
 
-def who_am_i():
+def task_name():
+    """Ray 2.40 cannot tell a task its name."""
     context = ray.get_runtime_context()
-    return {"Name": context.get_task_name(), "Resources": context.get_assigned_resources()}
+    return context.get_task_name() if hasattr(context, "get_task_name") else ""
+
+
+def who_am_i():
+    return {"Name": task_name(), "Resources": ray.get_runtime_context().get_assigned_resources()}
 
 
 def crash_once(path):
@@ -512,7 +517,7 @@ class Attentive:
         self.barrier.wait(60)
 
     def task_name(self):
-        return ray.get_runtime_context().get_task_name()
+        return task_name()
 
     def die_once(self, path):
         return crash_once(path)
