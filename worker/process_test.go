@@ -187,6 +187,41 @@ func TestKillActor(t *testing.T) {
 	}
 }
 
+// An actor whose constructor does not return can be killed, and its creation is not answered as if it were there.
+func TestKillActorWhileItIsConstructed(t *testing.T) {
+	for _, force := range []bool{true, false} {
+		var r worker.Registry
+		constructing := make(chan struct{})
+		err := worker.RegisterIn(&r, "Thing", func(ctx context.Context) (*thing, error) {
+			close(constructing)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, worker.Methods[*thing]{"echo": func(*thing, context.Context, worker.Args) (any, error) { return nil, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := start(t, &r, worker.DefaultLimits).serve()
+		answered := h.async(creation(t, "Thing", 1))
+		<-constructing
+		_, err = h.client.KillActor(h.context(), &corepb.KillActorRequest{IntendedActorId: actorID, ForceKill: force})
+		if force { // the process may end before it answers
+			h.receives(rayletipc.TypeDisconnectClientRequest)
+			h.exits(1)
+		} else {
+			if err != nil {
+				t.Error(err)
+			}
+			if m := h.goodbye(); m.ExitType != int32(corepb.WorkerExitType_INTENDED_SYSTEM_EXIT) {
+				t.Errorf("%+v", m)
+			}
+			h.exits(0)
+			if r := <-answered; r.err == nil {
+				t.Errorf("the creation was answered: %v", r.reply)
+			}
+		}
+	}
+}
+
 func TestExitIsForUnusedWorkers(t *testing.T) {
 	exit := func(h *host, force bool) bool {
 		reply, err := h.client.Exit(h.context(), &corepb.ExitRequest{ForceExit: force})

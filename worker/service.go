@@ -50,6 +50,7 @@ type coreWorker struct {
 
 	mu          sync.Mutex // guards the fields below
 	constructed bool       // or being constructed: a process gets one actor, once
+	actorID     []byte     // of the same; nil before
 	actor       *actor     // nil until its constructor has returned
 }
 
@@ -146,6 +147,9 @@ func (w *coreWorker) construct(rpc context.Context, spec *corepb.TaskSpec, class
 	if err != nil {
 		return nil, creation, err
 	}
+	w.mu.Lock()
+	w.actorID = creation.actorID
+	w.mu.Unlock()
 	class, err := w.registry.find(className)
 	if err != nil {
 		return nil, creation, err
@@ -305,12 +309,11 @@ func (w *coreWorker) raiser(function string) raiser {
 	return raiser{function: function, pid: os.Getpid(), ip: w.nodeIP}
 }
 
-// KillActor ends the process.
+// KillActor ends the process, also while the constructor runs.
 func (w *coreWorker) KillActor(ctx context.Context, req *corepb.KillActorRequest) (*corepb.KillActorReply, error) {
-	var id []byte
-	if a := w.current(); a != nil {
-		id = a.id
-	}
+	w.mu.Lock()
+	id := w.actorID
+	w.mu.Unlock()
 	if !bytes.Equal(req.GetIntendedActorId(), id) {
 		return nil, invalid(ctx, fmt.Sprintf("mismatched ActorID: ignoring KillActor for %x, this is %x", req.GetIntendedActorId(), id))
 	}
@@ -375,7 +378,7 @@ func (w *coreWorker) LocalGC(context.Context, *corepb.LocalGCRequest) (*corepb.L
 	return &corepb.LocalGCReply{}, nil
 }
 
-// RayletNotifyGCSRestart needs nothing done: this process keeps no connection to the GCS.
+// RayletNotifyGCSRestart needs nothing done: what this process tells the GCS finds its way to the new one.
 func (w *coreWorker) RayletNotifyGCSRestart(context.Context, *corepb.RayletNotifyGCSRestartRequest) (*corepb.RayletNotifyGCSRestartReply, error) {
 	w.log.Info("the GCS has started again; this process goes on")
 	return &corepb.RayletNotifyGCSRestartReply{}, nil

@@ -181,6 +181,7 @@ func main() {
 	worker.Register("Subject", newSubject)
 	worker.Register("Tally", newTally)
 	worker.Register("Waiter", newWaiter)
+	worker.Register("Slow", newSlow)
 	worker.Main()
 	fmt.Fprintln(os.Stderr, "testworker: to be started by a raylet only")
 	os.Exit(2)
