@@ -196,7 +196,7 @@ func (w *watchingWorker) PushTask(_ context.Context, req *corepb.PushTaskRequest
 		"an incomplete argument":   !complete,
 		"an odd argument":          len(spec.GetArgs())%2 != 0,
 		"another method":           !w.methods[function.GetFunctionName()],
-		"another class":            function.GetClassName() != w.class,
+		"another class":            function.GetClassName() != w.class || function.GetModuleName() != "seedtest",
 		"a hash":                   function.GetFunctionHash() != "",
 		"another number of values": spec.GetNumReturns() != 1,
 		"another attempt":          spec.GetAttemptNumber() != 0,

@@ -277,6 +277,7 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("a package for several platforms", func(t *testing.T) { joinedPackage(t, session) })
 	t.Run("restarts are used up", func(t *testing.T) { restartsAreUsedUp(t, head, session, direct, namespace) })
 	t.Run("killed while constructed", func(t *testing.T) { killedWhileConstructed(t, head, session) })
+	t.Run("nothing that can be called kills it", func(t *testing.T) { nothingKills(t, session, direct, namespace) })
 	t.Run("killed at random", func(t *testing.T) { t.Log(killAtRandom(t, head, session, 15*time.Second)) })
 	t.Run("nothing is left", func(t *testing.T) { nothingIsLeft(t, native, head) })
 	if t.Failed() {
