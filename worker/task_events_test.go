@@ -46,6 +46,7 @@ func TestTaskEvents(t *testing.T) {
 	t.Run("a call that runs", func(t *testing.T) { s.t = t; s.running() })
 	t.Run("the last call", func(t *testing.T) { s.t = t; s.last() })
 	t.Run("turned off", func(t *testing.T) { s.t = t; s.off() })
+	t.Run("a GCS that is away", func(t *testing.T) { s.t = t; s.away() })
 	t.Run("the timeline", func(t *testing.T) { s.t = t; s.timeline(head) })
 }
 
@@ -295,6 +296,52 @@ func (s shownTasks) off() {
 		if task.WorkerPID != 0 || task.StartTimeMS != 0 {
 			t.Errorf("%+v", task)
 		}
+	}
+}
+
+// away stops the GCS: calls go on, and so does the end of a process. What happened meanwhile is shown afterwards.
+func (s shownTasks) away() {
+	t := s.t
+	names := []string{"staying", "leaving"}
+	ids, pids := map[string]string{}, map[string]int{}
+	direct := s.direct()
+	for _, name := range names {
+		s.create("Subject", name, nil, "echo")
+		info := s.actor(name)
+		ids[name], pids[name] = info.ID, info.PID
+		if _, err := direct.Call(t.Context(), s.namespace, name, "echo", 0); err != nil { // it is found
+			t.Fatal(err)
+		}
+	}
+	const calls = 50
+	gcs := raytest.Process(t, "--gcs_server_port=")
+	end(t, gcs, syscall.SIGSTOP)
+	stopped := true
+	goOn := func() {
+		if stopped {
+			end(t, gcs, syscall.SIGCONT)
+		}
+		stopped = false
+	}
+	defer goOn()
+	for n := range calls {
+		for _, name := range names {
+			if v, err := direct.Call(t.Context(), s.namespace, name, "echo", n); err != nil || v != int64(n) {
+				t.Errorf("%s: %v, %v", name, v, err)
+			}
+		}
+	}
+	end(t, pids["leaving"], syscall.SIGTERM)
+	for by := time.Now().Add(patience); syscall.Kill(pids["leaving"], 0) == nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(by) {
+			t.Error("the process waits for a GCS that does not answer")
+			break
+		}
+	}
+	goOn()
+	s.await(ids["staying"], func(tasks []ray.StateTask) bool { return len(shown(tasks, "Subject.echo")) == calls+1 })
+	if err := direct.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
