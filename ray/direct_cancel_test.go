@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
 
@@ -52,7 +53,9 @@ func TestACallThatWasGivenUpIsCancelled(t *testing.T) {
 	}
 	giveUp(0, "wait")
 	giveUp(8, "wait")
-	giveUp(0, "wait_for", "far")
+	if !raytest.RayBefore(t, "2.48") { // which does not pass it on
+		giveUp(0, "wait_for", "far")
+	}
 	waitFor(t, "the calls to end", func() bool { return x.direct.InFlight() == 0 })
 
 	// What waits behind a synchronous method.

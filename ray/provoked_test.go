@@ -25,12 +25,13 @@ func TestConditionsOfAClusterInTrouble(t *testing.T) {
 	}})
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
+	// Before there is another node: of two at one address, Ray before 2.54 takes any for the session's process.
+	s := open(t, ray.Config{Address: head.ClientAddress()})
 	node, err := head.AddNode(ctx, rayhead.NodeConfig{NumCPUs: 4, ObjectStoreMemory: 100 << 20, Env: []string{"PYTHONPATH=" + modules()}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(node.Kill)
-	s := open(t, ray.Config{Address: head.ClientAddress()})
 
 	// The memory of a node.
 	on := func(id string) ray.TaskOptions {

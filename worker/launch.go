@@ -89,6 +89,9 @@ func parseLaunch(args []string, getenv func(string) string) (*launch, error) {
 	if l.layout, l.rayVersion, l.refusal, err = chooseLayout(args, getenv, hasToken); err != nil {
 		return nil, &launchError{"Ray's version", err.Error()}
 	}
+	if l.layout.old { // a Ray that knows no tokens, whatever its environment says: neither its processes nor Python's calls have one
+		l.access.demandToken = false
+	}
 	if hasToken { // then the worker chooses its id
 		l.startupToken = p.integer("startup-token", 64)
 		l.workerID = make([]byte, workerIDSize)
