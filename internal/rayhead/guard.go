@@ -115,7 +115,7 @@ func (h *Head) rayArgs(cfg Config, memory int64) []string {
 		"--node-name", h.name,
 		"--port", strconv.Itoa(h.ports.GCS),
 		"--ray-client-server-port", strconv.Itoa(h.ports.Client),
-		"--dashboard-agent-listen-port", "0", // any: the fixed default is taken when a second head runs
+		"--dashboard-agent-listen-port", strconv.Itoa(h.ports.agent), // the fixed default is taken when a second head runs
 		"--object-store-memory", strconv.FormatInt(memory, 10),
 		"--temp-dir", h.tempDir,
 		"--include-dashboard", strconv.FormatBool(cfg.Dashboard),

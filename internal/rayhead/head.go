@@ -70,6 +70,10 @@ type Config struct {
 // free and another one where it is not; any other value must be free, else Start fails with ErrPortTaken.
 type Ports struct {
 	GCS, Client, Dashboard int
+
+	// agent is where the head's agent listens, which runs jobs; 0 without a dashboard: anywhere. Ray 2.48 looks for the logs of
+	// jobs elsewhere if it was told to choose one.
+	agent int
 }
 
 // Head is a running Ray head. Its methods may be called from any goroutine.

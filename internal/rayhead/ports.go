@@ -13,6 +13,7 @@ const (
 	rayGCSPort       = 6379
 	rayClientPort    = 10001
 	rayDashboardPort = 8265
+	rayAgentPort     = 52365
 )
 
 // Where other ports are taken from: above the ports that Ray hands to workers (10002-19999), below those of its Ray
@@ -55,6 +56,7 @@ func reservePorts(wanted Ports, dashboard bool) (ports Ports, release func(), er
 	ports.Client = choose("Client", wanted.Client, rayClientPort)
 	if dashboard {
 		ports.Dashboard = choose("Dashboard", wanted.Dashboard, rayDashboardPort)
+		ports.agent = choose("agent", 0, rayAgentPort)
 	}
 	return ports, release, err
 }
