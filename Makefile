@@ -41,7 +41,7 @@ drills: ## Break a real Ray under load in every way that there is a drill for (h
 	@GOPROXY=off go test -count=1 -v -timeout 3h -exec "'$(CURDIR)/scripts/isolate.sh'" ./drills -drills.all $(ARGS)
 
 .PHONY: test-matrix
-test-matrix: setup-tests ## Run the same tests on every version of Ray that is supported; VERSIONS='2.48.0' and SUITES='session direct worker connector' choose
+test-matrix: setup-tests ## Run the same tests on every version of Ray that is supported; VERSIONS='2.48.0' and SUITES='ray worker connector' choose
 	@SUITES='$(SUITES)' scripts/test_matrix.sh $(VERSIONS)
 
 .PHONY: lint

@@ -1,32 +1,33 @@
 #!/usr/bin/env bash
 # Runs what depends on the version of Ray on each version that it is said to work with, each installed beside .venv in
 # .cache/ray-VERSION, and prints a table: the same tests on all of them, against real heads.
-# Usage: [SUITES='session direct worker connector'] test_matrix.sh [VERSION ...]
+# Usage: [SUITES='ray worker connector'] test_matrix.sh [VERSION ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 versions=("$@")
 [ ${#versions[@]} -gt 0 ] || versions=(2.40.0 2.48.0 2.54.1 2.60.0)
-read -r -a suites <<<"${SUITES:-session direct worker connector}"
+read -r -a suites <<<"${SUITES:-ray worker connector}"
 
 fail() {
 	echo "test-matrix: $*" >&2
 	exit 1
 }
 
-# The package and the tests of a suite.
-declare -A package=([session]=ray [direct]=ray [worker]=worker [connector]=connector)
+# The tests of a suite, which is named as its package, and those of them that are left out.
 declare -A tests=(
-	# What one can do in a session, that one is resumed, and what is kept for how long. The faults that Ray before 2.60 does not survive are left out.
-	[session]='^(TestOneSession|TestSessionSaysWhereItIs|TestNamedActors|TestCancelledRequestsLeaveNothingBehind|TestSubmitWithOptions|TestActorEndsWithItsLastHandle|TestRefsAreReleasedAtTheServer|TestPackagesAreThereWhenTheyAreNeeded|TestAProgramThatEndsWithoutClose|TestIdleSessionIsResumed|TestDeathOfTheSessionsProcess)$'
-	# The matrix of fatal inputs first of all.
-	[direct]='^(TestNothingThatCanBeCalledKillsAnActor|TestRequestsAreHarmless|TestDirect.*|TestAGivenUpCallDoesNotHoldUpOthers|TestADeadActorIsToldAndARestartedOneIsFound|TestGCSTellsWhatIsThere|TestAReplacedClusterIsNoticed|TestClientChoosesThePathBeforeSending)$'
+	[ray]=.
 	# On a Ray without Go actors: that they are refused.
 	[worker]='^(TestOnARealRay|TestTaskEvents)$'
 	[connector]='^(TestDirectCallsBeginWhenTheGCSIsReachable|TestTheVersionIsCheckedAgainWhenTheClusterChanges|TestALostSessionIsReplaced)$'
 )
+declare -A except=(
+	# TestSoak: make soak. TestPip: the same pip is asked on each, for most of a minute. ExampleDirect_Stream: an example cannot
+	# ask for the version, and streams there are on 2.60 only (TestStreams has what the others do).
+	[ray]='^(TestSoak.*|TestPip|ExampleDirect_Stream)$'
+)
 for suite in "${suites[@]}"; do
-	[ -n "${package[$suite]:-}" ] || fail "there is no suite $suite, only ${!package[*]}"
+	[ -n "${tests[$suite]:-}" ] || fail "there is no suite $suite, only ${!tests[*]}"
 done
 
 install() {
@@ -48,7 +49,7 @@ trap 'rm -rf "$TMPDIR"' EXIT
 
 echo "test-matrix: compiling"
 for suite in "${suites[@]}"; do
-	[ -e "$TMPDIR/${package[$suite]}.test" ] || go test -c -o "$TMPDIR/${package[$suite]}.test" "./${package[$suite]}"
+	go test -c -o "$TMPDIR/$suite.test" "./$suite"
 done
 
 status=0
@@ -60,11 +61,11 @@ for version in "${versions[@]}"; do
 	fi
 	for suite in "${suites[@]}"; do
 		echo "test-matrix: Ray $version, $suite"
-		name=${package[$suite]}
 		(
-			cd "$name"
-			SEEDCORE_TEST_PYTHON=$python go tool test2json -t -p "$name" \
-				../scripts/isolate.sh "$TMPDIR/$name.test" -test.v=test2json -test.timeout 15m -test.run "${tests[$suite]}"
+			cd "$suite"
+			SEEDCORE_TEST_PYTHON=$python go tool test2json -t -p "$suite" \
+				../scripts/isolate.sh "$TMPDIR/$suite.test" -test.v=test2json -test.timeout 20m \
+				-test.run "${tests[$suite]}" -test.skip "${except[$suite]:-^$}"
 		) | tee "$TMPDIR/$version.$suite.json" | .venv/bin/python scripts/test_report.py --live || status=1
 	done
 done
