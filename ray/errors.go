@@ -83,6 +83,9 @@ var (
 	// place in a store that both sides reach. A direct call is refused unsent if it is an argument, where a driver in Go made
 	// the actor's class. Otherwise the actor refuses it, and the error is a *TaskError as well, whose text begins with this one.
 	ErrTooLarge = errors.New("value too large for a Go actor")
+	// ErrByReference means: a Go actor refused an argument that was an object reference, or so large that Ray made it one on its
+	// way through a session. Nothing ran. The error is a *TaskError as well, whose text begins with this one and says what to do.
+	ErrByReference = errors.New("argument by reference")
 	// ErrValueMismatch means: a value arrived, and does not fit into the Go type that was asked for.
 	ErrValueMismatch = errors.New("ray: value does not fit the Go type")
 	// ErrUnsupportedVersion means: the cluster runs a Ray version for which this path was not tested.
@@ -160,9 +163,9 @@ func (e *TaskError) Error() string {
 	return fmt.Sprintf("ray: %s raised %s: %s", e.Function, e.Class, e.Message)
 }
 
-// Is reports whether target is ErrTooLarge and a Go actor refused an argument or a result for its size.
+// Is reports whether target is ErrTooLarge or ErrByReference, and a Go actor refused an argument or a result for that.
 func (e *TaskError) Is(target error) bool {
-	return target == ErrTooLarge && e.Class == "RuntimeError" && strings.HasPrefix(e.Message, ErrTooLarge.Error()) //nolint:errorlint // what errors.Is calls
+	return (target == ErrTooLarge || target == ErrByReference) && e.Class == "RuntimeError" && strings.HasPrefix(e.Message, target.Error()) //nolint:errorlint // what errors.Is calls
 }
 
 // StaleSessionError reports a ref or handle that was used with another session than the one that made it. It wraps

@@ -188,6 +188,7 @@ var errorCodes = []struct {
 	{ErrNoSuchMethod, "no_such_method"},
 	{ErrUnsupportedValue, "unsupported_value"},
 	{ErrTooLarge, "too_large"},
+	{ErrByReference, "by_reference"},
 	{ErrInvalidOption, "invalid_option"},
 	{ErrOverloaded, "overloaded"},
 	{ErrTaskCancelled, "task_cancelled"},

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -408,6 +409,73 @@ func largeInGo(t *testing.T, head *rayhead.Head, direct *ray.Direct, namespace s
 		}
 		if _, err = call("make", worker.MaxValue+1); !errors.Is(err, ray.ErrTooLarge) || ray.SentOf(err) != ray.SentYes || !strings.Contains(err.Error(), "in parts") {
 			t.Errorf("%s: a larger result: %v", way, err)
+		}
+	}
+}
+
+// byReference has arguments come to a Go actor as references.
+func byReference(t *testing.T, session *ray.Session, direct *ray.Direct, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	handle, err := session.GetActor(ctx, subjects[0], namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := session.Put(ctx, "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arg := range []any{ref, make([]byte, 200_000)} { // Ray makes a reference of the second one
+		_, err := handle.Call(ctx, "echo", arg)
+		if _, raised := errors.AsType[*ray.TaskError](err); !raised || !errors.Is(err, ray.ErrByReference) || errors.Is(err, ray.ErrTooLarge) || !strings.Contains(err.Error(), "RAY_max_direct_call_object_size=") {
+			t.Errorf("through the session, a %T: %v", arg, err)
+		}
+	}
+	if _, err := direct.Call(ctx, namespace, subjects[0], "echo", ref); !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("directly: %v", err)
+	}
+	if _, err := handle.Call(ctx, "fail", "another argument by reference"); errors.Is(err, ray.ErrByReference) {
+		t.Errorf("an error of the method's own: %v", err)
+	}
+}
+
+// stopped has the processes of actors stop without ending: calls end at their deadlines, those of others go on, and nothing is
+// held up when the processes go on.
+func stopped(t *testing.T, direct *ray.Direct, namespace string, pids map[string]int) {
+	t.Helper()
+	for i, name := range subjects {
+		other := subjects[1-i]
+		call := func(patience time.Duration, name, method string, args ...any) (any, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			return direct.Call(ctx, namespace, name, method, args...)
+		}
+		if _, err := call(patience, name, "reset"); err != nil {
+			t.Fatal(err)
+		}
+		end(t, pids[name], syscall.SIGSTOP)
+		for range 3 {
+			if _, err := call(200*time.Millisecond, name, "record", "given up"); !errors.Is(err, context.DeadlineExceeded) || ray.SentOf(err) != ray.SentMaybe {
+				t.Errorf("%s, stopped: %v", name, err)
+			}
+		}
+		if v, err := call(patience, other, "echo", "goes on"); err != nil || v != "goes on" {
+			t.Errorf("%s, while %s is stopped: %v, %v", other, name, v, err)
+		}
+		waiting := make(chan error, 1)
+		go func() {
+			_, err := call(patience, name, "record", "waits")
+			waiting <- err
+		}()
+		end(t, pids[name], syscall.SIGCONT)
+		if err := <-waiting; err != nil {
+			t.Errorf("%s, going on: %v", name, err)
+		}
+		v, err := call(patience, name, "recorded")
+		notes, _ := v.([]any)
+		if err != nil || len(notes) == 0 || len(notes) > 4 || notes[len(notes)-1] != "waits" { // what was given up may have run
+			t.Errorf("%s ran %v, %v", name, v, err)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/seedcore/seedcore/ray"
@@ -14,8 +13,8 @@ var (
 	// ErrTooLarge is wrapped by the refusal of an argument or a result above MaxValue. Callers in Go get it as such, others
 	// see it as the beginning of the exception's text.
 	ErrTooLarge = ray.ErrTooLarge
-	// ErrByReference is wrapped by the refusal of an argument that is an object reference.
-	ErrByReference = errors.New("argument by reference")
+	// ErrByReference is wrapped by the refusal of an argument that is an object reference. Callers get it in the same way.
+	ErrByReference = ray.ErrByReference
 )
 
 func tooLarge(what string, size int) error {

@@ -82,6 +82,25 @@ func nicenessOfActors(t *testing.T, head *rayhead.Head, session *ray.Session, na
 	}
 }
 
+// pidsOf returns the processes of the actors that every way of calling is tried on.
+func pidsOf(t *testing.T, head *rayhead.Head, namespace string) map[string]int {
+	t.Helper()
+	gcs, err := ray.DialGCS(t.Context(), head.GCSAddress(), ray.GCSOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = gcs.Close() }()
+	pids := map[string]int{}
+	for _, name := range subjects {
+		info, err := gcs.NamedActor(t.Context(), namespace, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids[name] = info.PID
+	}
+	return pids
+}
+
 type processStat struct{ parent, niceness int }
 
 // stat reads a file of /proc: the name in it, in parentheses, may have any form.

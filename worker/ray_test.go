@@ -276,6 +276,8 @@ func TestOnARealRay(t *testing.T) {
 	t.Run("calls that were given up", func(t *testing.T) { givenUp(t, session, direct, namespace) })
 	t.Run("a package for several platforms", func(t *testing.T) { joinedPackage(t, session) })
 	t.Run("restarts are used up", func(t *testing.T) { restartsAreUsedUp(t, head, session, direct, namespace) })
+	t.Run("arguments by reference", func(t *testing.T) { byReference(t, session, direct, namespace) })
+	t.Run("stopped processes", func(t *testing.T) { stopped(t, direct, namespace, pidsOf(t, head, namespace)) })
 	t.Run("killed while constructed", func(t *testing.T) { killedWhileConstructed(t, head, session) })
 	t.Run("nothing that can be called kills it", func(t *testing.T) { nothingKills(t, session, direct, namespace) })
 	t.Run("killed at random", func(t *testing.T) { t.Log(killAtRandom(t, head, session, 15*time.Second)) })
