@@ -371,3 +371,39 @@ func TestTheMachineKeepsItsPromises(t *testing.T) {
 		}
 	})
 }
+
+// Steps that a random walk found: two connections on which not a byte could be written, each of which gRPC gives 5 s, were
+// closed one after the other. Every second walk did so.
+func TestConnectionsAreClosedTogether(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	steps := []step{
+		{"GCS silent", 0},
+		{"session forgotten", 0},
+		{"connect", 7 * s},
+		{"put", 0},
+		{"ask", ms},
+		{"in bulk", 120 * s},
+		{"ping", 20 * s},
+		{"GCS cut", 0},
+		{"cluster speaks", 50 * ms},
+		{"wait ready", 7 * s},
+		{"session cut", 0},
+		{"GCS heals", 0},
+		{"cluster mute", 0},
+		{"GCS cut", s},
+		{"drain", 7 * s},
+		{"call", ms},
+		{"start", 0},
+		{"GCS refused", 0},
+		{"settles", 0},
+		{"GCS silent", 0},
+		{"cluster mute", ms},
+		{"GCS refused", 0},
+		{"look", ms},
+	}
+	for range 20 {
+		for _, problem := range run(t, steps, func(connector.State, connector.State) {}) {
+			t.Fatal(problem)
+		}
+	}
+}

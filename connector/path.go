@@ -207,13 +207,19 @@ func (c *Connector) closePath(p path) {
 	}
 }
 
-func (p path) close(ctx context.Context) error {
-	var err error
-	if p.direct != nil {
-		err = p.direct.Close(ctx)
+func (p path) close(ctx context.Context) error { return errors.Join(p.closeDirect(ctx), p.closeGCS()) }
+
+func (p path) closeDirect(ctx context.Context) error {
+	if p.direct == nil {
+		return nil
 	}
-	if p.gcs != nil {
-		err = errors.Join(err, p.gcs.Close())
+	return p.direct.Close(ctx)
+}
+
+// closeGCS is for after closeDirect, which needs the GCS.
+func (p path) closeGCS() error {
+	if p.gcs == nil {
+		return nil
 	}
-	return err
+	return p.gcs.Close()
 }

@@ -388,7 +388,8 @@ func ended(ctx context.Context) error {
 }
 
 // Close refuses new calls, waits for those under way until ctx ends and then cuts them, and closes the connections to
-// workers. Calls that were cut return ErrClosed, with SentMaybe if they had left. It is idempotent.
+// workers, which takes up to 5 s where not a byte can be written. Calls that were cut return ErrClosed, with SentMaybe if they
+// had left. It is idempotent.
 func (d *Direct) Close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
@@ -414,10 +415,18 @@ func (d *Direct) Close(ctx context.Context) error {
 	routes := d.routes
 	d.routes = nil
 	d.mu.Unlock()
+	// At once: gRPC gives a connection on which nothing can be written 5 s.
+	var targets []*target
 	for _, r := range routes {
 		if r.target != nil {
-			err = errors.Join(err, r.target.close())
+			targets = append(targets, r.target)
 		}
 	}
-	return err
+	failures := make([]error, len(targets))
+	var closing sync.WaitGroup
+	for i, t := range targets {
+		closing.Go(func() { failures[i] = t.close() })
+	}
+	closing.Wait()
+	return errors.Join(err, errors.Join(failures...))
 }
