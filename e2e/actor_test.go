@@ -132,7 +132,7 @@ func TestAStoppedActorDoesNoWork(t *testing.T) {
 	conn := connected(t, namespace)
 	org := running(t, conn, oneOrgan(), organism.Options{TaskTimeout: 2 * time.Second})
 	pid := pidOf(t, conn, namespace, agentID)
-	halt(t, pid)
+	raytest.Halt(t, pid)
 	resume := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 	defer resume()
 	_, err := org.Execute(t.Context(), organID, organism.Task{})
@@ -158,7 +158,7 @@ func TestKilledActorsComeBack(t *testing.T) {
 	client := clientOf(t, conn)
 
 	pid := pidOf(t, conn, namespace, agentID)
-	halt(t, pid) // so that the call is surely in flight
+	raytest.Halt(t, pid) // so that the call is surely in flight
 	flight := make(chan error, 1)
 	go func() {
 		_, err := org.Execute(t.Context(), organID, organism.Task{})
@@ -282,7 +282,7 @@ func TestAServerStopsInTimeWithAStuckTask(t *testing.T) {
 	t.Cleanup(func() { removeActors(t, conn) })
 	p.ready(2 * time.Minute)
 	pid := pidOf(t, conn, namespace, agentID)
-	halt(t, pid)
+	raytest.Halt(t, pid)
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
 	answered := make(chan string, 1)
 	go func() {
@@ -343,9 +343,7 @@ print(json.dumps(ray.get([organ.run_task.remote({"type": "general"}), organ.run_
 		t.Errorf("a task that is none: %v", err)
 	}
 	// While its agent is not there the organ answers others, and the task that waits ends by its timeout.
-	if err := syscall.Kill(int(pid), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	raytest.Halt(t, int(pid))
 	waiting := make(chan error, 1)
 	go func() {
 		_, err := run(map[string]any{"type": "general"}, 3)

@@ -29,7 +29,7 @@ func TestAStoppedOrganIsToldAndReplaced(t *testing.T) {
 	})
 	singleton := pidOf(t, conn, namespace, organism.MwStoreName)
 	organ := pidOf(t, conn, namespace, organID)
-	halt(t, organ)
+	raytest.Halt(t, organ)
 	halted := time.Now().Add(time.Second) // an answer may still have been on its way
 	defer func() { _ = syscall.Kill(organ, syscall.SIGCONT) }()
 	reports, err := org.Status(t.Context())
@@ -74,7 +74,7 @@ func TestAStoppedOrganIsToldAndReplaced(t *testing.T) {
 		t.Errorf("process %d of a singleton that answered became %d", singleton, pid)
 	}
 
-	halt(t, singleton)
+	raytest.Halt(t, singleton)
 	defer func() { _ = syscall.Kill(singleton, syscall.SIGCONT) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()

@@ -454,7 +454,7 @@ func stopped(t *testing.T, direct *ray.Direct, namespace string, pids map[string
 		if _, err := call(patience, name, "reset"); err != nil {
 			t.Fatal(err)
 		}
-		end(t, pids[name], syscall.SIGSTOP)
+		raytest.Halt(t, pids[name])
 		for range 3 {
 			if _, err := call(200*time.Millisecond, name, "record", "given up"); !errors.Is(err, context.DeadlineExceeded) || ray.SentOf(err) != ray.SentMaybe {
 				t.Errorf("%s, stopped: %v", name, err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seedcore/seedcore/internal/rayhead"
+	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
 
@@ -41,7 +42,7 @@ func restartsAreUsedUp(t *testing.T, head *rayhead.Head, session *ray.Session, d
 			end(t, pid, syscall.SIGKILL)
 		}
 	}
-	end(t, pid, syscall.SIGSTOP)
+	raytest.Halt(t, pid)
 	caught, err := actor.Submit(ctx, "add", 1)
 	if err != nil {
 		t.Fatal(err)

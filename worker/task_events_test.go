@@ -315,7 +315,7 @@ func (s shownTasks) away() {
 	}
 	const calls = 50
 	gcs := raytest.Process(t, "--gcs_server_port=")
-	end(t, gcs, syscall.SIGSTOP)
+	raytest.Halt(t, gcs)
 	stopped := true
 	goOn := func() {
 		if stopped {
