@@ -31,6 +31,9 @@ type Process struct {
 	startup time.Duration
 }
 
+// startTime bounds how long a process takes until it is ready: Ray's drivers try for ever to reach a head that they do not.
+const startTime = 2 * time.Minute
+
 // Start runs a program and reads its first line, with which it says that it is ready, into hello. The process ends with
 // ctx. It inherits the environment and the standard error.
 func Start(ctx context.Context, hello any, name string, args ...string) (*Process, error) {
@@ -50,7 +53,12 @@ func Start(ctx context.Context, hello any, name string, args ...string) (*Proces
 		return nil, err
 	}
 	p := &Process{name: name, cmd: cmd, stdin: stdin, answers: bufio.NewReader(stdout)}
-	if err := p.read(hello); err != nil {
+	late := time.AfterFunc(startTime, func() { _ = cmd.Process.Kill() })
+	err = p.read(hello)
+	if !late.Stop() {
+		err = fmt.Errorf("it was not ready within %v", startTime)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s did not start: %w", name, err), p.Close())
 	}
 	p.startup = time.Since(begun)
