@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -56,18 +57,9 @@ func launch(cfg Config) (_ *Head, err error) {
 	h.name = "head-" + strings.ToLower(rand.Text()[:10])
 	h.nodeIP = "127.0.0.1"
 
-	h.cmd = exec.Command(h.python, append(h.guardArgs(), h.rayArgs(cfg, memory)...)...)
-	h.cmd.Dir = h.tempDir // not in the caller's directory: a module there could shadow one of Ray's
-	h.cmd.Env = append(environment(cfg.Env), h.mark())
-	h.cmd.Stdout = h.output
-	h.cmd.Stderr = h.output
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the owner, who then calls Stop
-	h.cmd.WaitDelay = 2 * time.Second
-	if h.stdin, err = h.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("rayhead: %w", err)
-	}
-	if err = h.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoPython, err)
+	h.cmd, h.stdin, err = h.startGuard(h.ownedBase, h.output, append(environment(cfg.Env), h.mark()), h.rayArgs(cfg, memory))
+	if err != nil {
+		return nil, err
 	}
 	h.logger.Info("Ray head is starting", "guard", h.cmd.Process.Pid, "temp_dir", h.tempDir)
 	return h, nil
@@ -95,15 +87,31 @@ func (h *Head) cleanUp() {
 	}
 }
 
-func (h *Head) guardArgs() []string {
-	remove := "0"
-	if h.ownedBase {
-		remove = "1"
+// startGuard starts a guard, and through it the program in args. The guard listens to its standard input. It removes the
+// directory of the head at the end if it is to.
+func (h *Head) startGuard(remove bool, output io.Writer, env, args []string) (*exec.Cmd, io.WriteCloser, error) {
+	removes := "0"
+	if remove {
+		removes = "1"
 	}
-	return []string{
+	guard := []string{
 		"-I", "-S", filepath.Join(h.baseDir, guardFile),
-		h.baseDir, remove, strconv.FormatFloat(grace.Seconds(), 'f', -1, 64),
+		h.baseDir, removes, strconv.FormatFloat(grace.Seconds(), 'f', -1, 64),
 	}
+	cmd := exec.Command(h.python, append(guard, args...)...)
+	cmd.Dir = h.tempDir // not in the caller's directory: a module there could shadow one of Ray's
+	cmd.Env = env
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the owner, who then ends the guard
+	cmd.WaitDelay = 2 * time.Second
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("rayhead: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoPython, err)
+	}
+	return cmd, stdin, nil
 }
 
 func (h *Head) rayArgs(cfg Config, memory int64) []string {

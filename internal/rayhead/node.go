@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
@@ -56,7 +54,6 @@ func (h *Head) AddNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	}
 	name := "node-" + strings.ToLower(rand.Text()[:10])
 	args := []string{
-		"-I", "-S", filepath.Join(h.baseDir, guardFile), h.baseDir, "0", strconv.FormatFloat(grace.Seconds(), 'f', -1, 64),
 		h.python, "-c", joinScript, "start", "--block", "--log-style", "record", "--log-color", "false",
 		"--address", h.GCSAddress(), "--node-ip-address", h.nodeIP, "--node-name", name,
 		"--dashboard-agent-listen-port", "0", "--object-store-memory", strconv.FormatInt(cfg.ObjectStoreMemory, 10),
@@ -67,18 +64,9 @@ func (h *Head) AddNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	}
 	n := &Node{done: make(chan struct{})}
 	output := newLastLines(cfg.Output)
-	n.cmd = exec.Command(h.python, args...)
-	n.cmd.Dir = h.tempDir
-	n.cmd.Env = environment(cfg.Env)
-	n.cmd.Stdout, n.cmd.Stderr = output, output
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	n.cmd.WaitDelay = 2 * time.Second
 	var err error
-	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("rayhead: %w", err)
-	}
-	if err = n.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoPython, err)
+	if n.cmd, n.stdin, err = h.startGuard(false, output, environment(cfg.Env), args); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
