@@ -46,7 +46,7 @@ func (c *Client) AwaitActor(ctx context.Context, id string) error {
 		case err == nil && data.GetState() == corepb.ActorTableData_DEAD:
 			err := died(data)
 			if setup := data.GetDeathCause().GetRuntimeEnvFailedContext(); setup != nil {
-				err = &RuntimeEnvSetupError{SystemError{Class: "RuntimeEnvSetupError", Message: setup.GetErrorMessage()}}
+				err = SystemError{Class: "RuntimeEnvSetupError", Message: setup.GetErrorMessage()}.typed()
 			}
 			return fmt.Errorf("await actor %s: %w", id, err)
 		}

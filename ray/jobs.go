@@ -97,6 +97,9 @@ func (j JobSpec) request() (map[string]any, error) {
 // something uses it. Ray's dashboard takes at most 100 MiB. Whether the cluster's nodes can run the program of a
 // BinaryPackage is not looked at.
 func (d *Dashboard) UploadPackage(ctx context.Context, p *Package) (uri string, err error) {
+	if err := p.check(); err != nil {
+		return "", &CallError{Target: "dashboard upload package", Sent: SentNo, Err: fmt.Errorf("%w: package: %w", ErrInvalidOption, err)}
+	}
 	uri = p.URI()
 	path := "/api/packages/" + strings.Replace(uri, "://", "/", 1)
 	// To ask for it is to pin it, also where it is not there yet.

@@ -147,6 +147,13 @@ func testNilWithASession(t *testing.T, s *ray.Session) {
 		"class is nil|zero":             func() error { return second(s.CreateActor(ctx, new(ray.ActorClass), ray.ActorOptions{})) },
 		"package: nil":                  func() error { return second(s.UploadPackage(ctx, nil)) },
 		"package: empty":                func() error { return second(s.UploadPackage(ctx, new(ray.Package))) },
+		"package: nil|job": func() error {
+			d, err := ray.NewDashboard("localhost:1", nil)
+			if err != nil {
+				return err
+			}
+			return second(d.UploadPackage(ctx, nil))
+		},
 		"placement group is nil":        func() error { return s.WaitPlacementGroup(ctx, group) },
 		"placement group is nil|state":  func() error { return second(s.PlacementGroupState(ctx, group)) },
 		"placement group is nil|remove": func() error { return s.RemovePlacementGroup(ctx, group) },
