@@ -19,18 +19,21 @@ const (
 // a try.
 var errTransfer = errors.New("ray: chunks of an object do not fit together")
 
-// parts returns how many messages a request takes: puts and tasks travel in chunks, all else as it is. The same request
+// payload is what of a request travels in chunks: the data of a put or a task. All else is sent as it is. The same request
 // yields the same messages however often it is sent, except that a get asks only for what did not arrive yet. Chunk
 // numbers are always set: a server that finds none waits for more and never answers.
-func parts(req *raypb.DataRequest) int32 {
+func payload(req *raypb.DataRequest) []byte {
 	switch body := req.GetType().(type) {
 	case *raypb.DataRequest_Put:
-		return countChunks(body.Put.GetData())
+		return body.Put.GetData()
 	case *raypb.DataRequest_Task:
-		return countChunks(body.Task.GetData())
+		return body.Task.GetData()
 	}
-	return 1
+	return nil
 }
+
+// parts returns how many messages a request takes.
+func parts(req *raypb.DataRequest) int32 { return countChunks(payload(req)) }
 
 func countChunks(data []byte) int32 {
 	if len(data) <= largestMessage {

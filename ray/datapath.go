@@ -211,21 +211,17 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 		if next.last {
 			s.left.Store(true)
 		}
-		sent, total := 0, len(next.msg.GetPut().GetData())+len(next.msg.GetTask().GetData())
-		n := parts(next.msg)
-		for i := range n {
+		data, sent := payload(next.msg), 0
+		for i := range parts(next.msg) {
 			out.req, out.chunk = next.msg, i
 			if next.object != nil {
 				out.chunk = next.from()
 			}
-			size := total
-			if n > 1 {
-				size = min(chunkSize, total-sent)
-			}
+			size := len(chunk(data, i))
 			sent += size
 			s.bytesSent.Add(int64(size))
 			next.moved.touch()
-			next.reportSent(sent, total) // first, so that nothing is told once the answer is there
+			next.reportSent(sent, len(data)) // first, so that nothing is told once the answer is there
 			if stream.SendMsg(&out) != nil {
 				return nil
 			}

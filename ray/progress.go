@@ -14,9 +14,9 @@ type Progress struct {
 type progressKey struct{}
 
 // WithProgress returns a context that makes Put, Submit, Call and Get report how far their transfer is, after each piece
-// of up to 5 MiB (1 MiB where more than 5 are sent). report is called from the goroutines that serve the session, one call at a time: it must be quick, and
-// must not use the session. Of several Gets that share a transfer, the first one's is told. After the caller's context has
-// ended, report may be called on.
+// of up to 5 MiB (1 MiB where more than 5 are sent). report is called from the goroutines that serve the session, one call at a
+// time: it must be quick, and must not use the session. Of several Gets that share a transfer, the first one's is told. After
+// the caller's context has ended, report may be called on.
 func WithProgress(ctx context.Context, report func(Progress)) context.Context {
 	return context.WithValue(ctx, progressKey{}, report)
 }
