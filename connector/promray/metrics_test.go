@@ -23,28 +23,37 @@ func TestMain(m *testing.M) { raytest.Main(m, raytest.WithLeakCheck()) }
 
 var row = regexp.MustCompile("(?m)^\\| `(seedcore_ray_\\w+)` \\| (\\w+) \\| ?([\\w, ]*?) ?\\| ")
 
-// docs/metrics.md has every name with its type and labels, and a run on a real Ray has them all.
-func TestTheDocumentHasEveryMetric(t *testing.T) {
+// measured connects with metrics. The connection is closed at the end of the test, and the context ends after 90 s.
+func measured(t *testing.T, cfg connector.Config) (context.Context, *connector.Connector, *prometheus.Registry) {
+	t.Helper()
 	m := promray.New()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(m)
-	head := raytest.Head(t)
-	conn, err := connector.New(connector.Config{
-		Address: "ray://" + head.ClientAddress(), Namespace: raytest.Namespace(t), Metrics: m, HealthInterval: 200 * time.Millisecond,
-	})
+	cfg.Metrics = m
+	conn, err := connector.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	defer func() {
+	// The test's own context is over when its clean-up begins.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 90*time.Second)
+	t.Cleanup(func() {
+		defer cancel()
 		if err := conn.Close(ctx); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	if err := conn.Connect(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return ctx, conn, registry
+}
+
+// docs/metrics.md has every name with its type and labels, and a run on a real Ray has them all.
+func TestTheDocumentHasEveryMetric(t *testing.T) {
+	head := raytest.Head(t)
+	ctx, conn, registry := measured(t, connector.Config{
+		Address: "ray://" + head.ClientAddress(), Namespace: raytest.Namespace(t), HealthInterval: 200 * time.Millisecond,
+	})
 	client, err := conn.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -170,28 +179,12 @@ func gather(t *testing.T, registry prometheus.Gatherer) map[string]float64 {
 
 // What goes wrong is counted: a cut that the session outlives, checks without an answer, and a session that is lost.
 func TestTroubleIsCounted(t *testing.T) {
-	m := promray.New()
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(m)
 	proxy := faultproxy.New(t, raytest.Head(t).ClientAddress())
-	conn, err := connector.New(connector.Config{
-		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t), Metrics: m,
+	ctx, _, registry := measured(t, connector.Config{
+		Address: "ray://" + proxy.Address(), Namespace: raytest.Namespace(t),
 		HealthInterval: 100 * time.Millisecond, HealthTimeout: 500 * time.Millisecond, ReconnectGrace: 5 * time.Second,
 		FirstBackoff: 50 * time.Millisecond, SlowestBackoff: 100 * time.Millisecond,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	defer func() {
-		if err := conn.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := conn.Connect(ctx); err != nil {
-		t.Fatal(err)
-	}
 	// until waits for all of the series to have at least those values.
 	until := func(want map[string]float64) {
 		t.Helper()
