@@ -37,6 +37,9 @@ const (
 	reportsInFlight = 64
 	// reportTime is for how long an item is offered to a caller that cannot be reached, reportPause how often.
 	reportTime, reportPause = 5 * time.Second, 200 * time.Millisecond
+	// firstAsk is for how long a stream that is held back waits for its caller to take items before it asks whether the
+	// caller still wants any, maxAsk the longest time between two such questions.
+	firstAsk, maxAsk = time.Second, 10 * time.Second
 	// firstItem is the number of a stream's first item among the objects of its task: the task's own result is number 1.
 	firstItem = 2
 )
@@ -205,9 +208,23 @@ func (s *itemStream) send(ctx context.Context, v value) error {
 		defer func() { <-s.slots }()
 		s.report(s.ctx, index, v)
 	})
-	for s.limit > 0 && s.unconsumed() >= s.limit {
+	if s.limit > 0 && s.unconsumed() >= s.limit {
+		return s.waitForRoom(ctx, index, v)
+	}
+	return nil
+}
+
+// waitForRoom waits until the caller has taken enough of what was made; v is the item made last.
+func (s *itemStream) waitForRoom(ctx context.Context, index int64, v value) error {
+	patience := time.NewTimer(firstAsk)
+	defer patience.Stop()
+	for s.unconsumed() >= s.limit {
 		select {
 		case <-s.more:
+		case <-patience.C:
+			asking, stop := context.WithCancel(ctx)
+			defer stop()
+			s.reports.Go(func() { s.ask(asking, index, v) })
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.gone:
@@ -217,13 +234,51 @@ func (s *itemStream) send(ctx context.Context, v value) error {
 	return nil
 }
 
-func (s *itemStream) report(ctx context.Context, index int64, v value) {
-	req := &corepb.ReportGeneratorItemReturnsRequest{
+// ask offers an item again, now and then, to learn whether the caller still wants items: Ray does not tell when a Python
+// caller has dropped its generator (Ray's own actors then wait for ever), but it refuses what comes for one. The caller
+// knows an item that it got twice. That it cannot be reached is not asked here: the connection of the call tells.
+func (s *itemStream) ask(ctx context.Context, index int64, v value) {
+	for pause := firstAsk; ; pause = min(2*pause, maxAsk) {
+		reply, err := s.client.ReportGeneratorItemReturns(ctx, s.item(index, v))
+		switch {
+		case err == nil:
+			s.setConsumed(reply.GetTotalNumObjectConsumed())
+		case ctx.Err() != nil:
+			return
+		case status.Code(err) != codes.Unavailable:
+			s.fail(s.refusal(err))
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// errDropped is wrapped by the end of a stream whose caller has dropped it, which is no failure of the method.
+var errDropped = errors.New("the caller has dropped the stream")
+
+// refusal is what it means that the caller did not take an item.
+func (s *itemStream) refusal(err error) error {
+	if code := status.Code(err); code == codes.NotFound || code == codes.Aborted { // so do callers in Go and those in Ray's core
+		return fmt.Errorf("%w: %w", errDropped, err)
+	}
+	return fmt.Errorf("the caller of the stream at %s takes no more items: %w", s.address, err)
+}
+
+func (s *itemStream) item(index int64, v value) *corepb.ReportGeneratorItemReturnsRequest {
+	return &corepb.ReportGeneratorItemReturnsRequest{
 		ReturnedObjects: []*corepb.ReturnObject{{
 			ObjectId: objectID(s.taskID, uint32(index+firstItem)), Data: v.data, Metadata: v.metadata, Size: int64(len(v.data)),
 		}},
 		WorkerAddr: s.worker, ItemIndex: index, GeneratorId: s.generatorID, AttemptNumber: s.attempt,
 	}
+}
+
+func (s *itemStream) report(ctx context.Context, index int64, v value) {
+	req := s.item(index, v)
 	for end := time.Now().Add(reportTime); ; {
 		reply, err := s.client.ReportGeneratorItemReturns(ctx, req)
 		if err == nil {
@@ -234,7 +289,7 @@ func (s *itemStream) report(ctx context.Context, index int64, v value) {
 			return
 		}
 		if status.Code(err) != codes.Unavailable || time.Now().After(end) {
-			s.fail(fmt.Errorf("the caller of the stream at %s takes no more items: %w", s.address, err))
+			s.fail(s.refusal(err))
 			return
 		}
 		select {
@@ -349,7 +404,9 @@ func (w *coreWorker) makeItems(ctx context.Context, a *actor, c *call, spec *cor
 		if err != nil {
 			return fmt.Errorf("%w (item %d)", err, s.made)
 		}
-		if err := s.send(ctx, v); err != nil {
+		if err := s.send(ctx, v); errors.Is(err, errDropped) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

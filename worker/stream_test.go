@@ -26,13 +26,13 @@ import (
 type receiver struct {
 	corepb.UnimplementedCoreWorkerServiceServer
 	limit   int64 // how many items it answers at once; further answers wait, as those of older versions do
-	refuse  bool
 	address *corepb.Address
 
 	mu      sync.Mutex // guards the fields below
 	changed *sync.Cond
 	items   map[int64]*corepb.ReportGeneratorItemReturnsRequest
 	taken   int64
+	refusal codes.Code // of all further items
 }
 
 func receive(t *testing.T, limit int64) *receiver {
@@ -52,11 +52,11 @@ func receive(t *testing.T, limit int64) *receiver {
 }
 
 func (r *receiver) ReportGeneratorItemReturns(_ context.Context, req *corepb.ReportGeneratorItemReturnsRequest) (*corepb.ReportGeneratorItemReturnsReply, error) {
-	if r.refuse {
-		return nil, status.Error(codes.NotFound, "nobody wants it")
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.refusal != codes.OK {
+		return nil, status.Error(r.refusal, "nobody wants it")
+	}
 	r.items[req.GetItemIndex()] = req
 	r.changed.Broadcast()
 	for r.limit > 0 && req.GetItemIndex()-r.taken >= r.limit-1 {
@@ -240,11 +240,24 @@ func (h *host) streamsStop(stopped <-chan error) {
 		t.Errorf("%d items; %.200v", n, reply.GetTaskExecutionError())
 	}
 
-	unwilling := receive(t, -1)
-	unwilling.refuse = true
-	h.push(h.streaming(unwilling, -1, "endless"))
-	if err := <-stopped; err != nil {
-		t.Errorf("a caller that takes no more ended the context of the call: %v", err)
+	for _, limit := range []int64{-1, 4} {
+		for code, text := range map[codes.Code]string{codes.NotFound: "", codes.Aborted: "", codes.InvalidArgument: "takes no more items"} {
+			unwilling := receive(t, -1)
+			answered := make(chan *corepb.PushTaskReply, 1)
+			go func() { answered <- h.push(h.streaming(unwilling, limit, "endless")) }()
+			unwilling.mu.Lock()
+			for len(unwilling.items) < 4 { // none is taken
+				unwilling.changed.Wait()
+			}
+			unwilling.refusal = code // of items that come, or of the one that a stream offers again which is held back
+			unwilling.mu.Unlock()
+			if err := <-stopped; err != nil {
+				t.Errorf("a caller that takes no more ended the context of the call: %v", err)
+			}
+			if got := (<-answered).GetTaskExecutionError(); (got != "") != (text != "") || !strings.Contains(got, text) {
+				t.Errorf("%v, held back at %d: %q", code, limit, got)
+			}
+		}
 	}
 
 	idle := receive(t, -1)

@@ -203,10 +203,16 @@ def streams():
     ray.cancel(items)
     found("stream cancelled", outcome(lambda: [get(item) for item in items]))
     found("stream was held back", 100 <= get(a.add.remote(0)) <= 110)
-    items = few.remote(1_000_000)
-    get(next(items))
-    del items
-    found("stream dropped", get(a.echo.remote("free again")))
+    for held_back in (False, True):
+        items = few.remote(1_000_000)
+        get(next(items))
+        if held_back:
+            time.sleep(0.5)
+        del items  # which Ray does not tell the actor
+        found(f"stream dropped, held back {held_back}", get(a.echo.remote("free again")))
+    items = few.remote(20)
+    time.sleep(4)  # the actor offers an item that is there already, twice
+    found("stream to one who is late", [get(next(items)) for _ in range(20)] == list(range(20)))
 
     async def collect():
         return [await item async for item in wide.stream.remote(3)]
