@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/seedcore/seedcore/internal/raytest"
@@ -81,5 +82,20 @@ func TestACallThatWasGivenUpIsCancelled(t *testing.T) {
 	}
 	if v, err := x.call(ctx, "counter", "incr"); err != nil || v != before.(int64)+1 {
 		t.Errorf("%v after %v, %v", v, before, err)
+	}
+}
+
+// A method that waits for a task that was cancelled fails with that cancellation, and with a traceback.
+func TestADirectCallIsToldOfACancellationBelowIt(t *testing.T) {
+	t.Parallel()
+	x := directly(t, ray.DirectOptions{})
+	ctx := deadline(t)
+	if _, err := x.session.CreateActor(ctx, pythonClass(t, x.session, "Descent"), ray.ActorOptions{Name: "descent"}); err != nil {
+		t.Fatal(err)
+	}
+	err := second(x.call(ctx, "descent", "give_up"))
+	wantSent(t, err, ray.ErrTaskCancelled, ray.SentYes)
+	if raised, ok := errors.AsType[*ray.TaskError](err); !ok || !strings.Contains(raised.Traceback, "in give_up") {
+		t.Errorf("%v", err)
 	}
 }

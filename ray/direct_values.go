@@ -124,6 +124,9 @@ func decodeFailure(target string, kind int, data []byte) error {
 		if call, ok := errors.AsType[*CallError](raised); ok {
 			return &CallError{Target: target, Sent: sentOfType(kind), Err: call.Err}
 		}
+		if errors.Is(raised, ErrTaskCancelled) { // what it waited for was
+			return raised
+		}
 	}
 	if kind == errorTaskExecution {
 		return &TaskError{Class: "Exception", Function: target, Message: exception.GetFormattedExceptionString()}

@@ -155,12 +155,22 @@ type TaskError struct {
 	// called: an error with a *SystemError in its chain. Where the other call raised, and the code did not catch it, Ray hands
 	// the exception on: Class and Message are those of the innermost call, the texts of all are in Traceback, and Cause is nil,
 	// except for the rare exception that Ray cannot hand on so: Cause is the *TaskError of the other call then. It is not
-	// in the chain of errors.Is: that one speaks of this call.
+	// in the chain of errors.Is: that one speaks of this call. But a cancellation is, see Unwrap.
 	Cause error
 }
 
 func (e *TaskError) Error() string {
 	return fmt.Sprintf("ray: %s raised %s: %s", e.Function, e.Class, e.Message)
+}
+
+// Unwrap returns the Cause of a call that failed because what it called was cancelled, nil for any other: errors.Is finds
+// ErrTaskCancelled, and errors.As the *TaskCancelledError, whose TaskID is that of the task that Ray cancelled. So ends a
+// method that Ray does not interrupt, when Session.Cancel with recursive cancels what it waits for.
+func (e *TaskError) Unwrap() error {
+	if errors.Is(e.Cause, ErrTaskCancelled) {
+		return e.Cause
+	}
+	return nil
 }
 
 // Is reports whether target is ErrTooLarge or ErrByReference, and a Go actor refused an argument or a result for that.

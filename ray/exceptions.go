@@ -143,6 +143,9 @@ func (e exception) text() string {
 			}
 		}
 	}
+	if id := e.cancelledTask(); id != "" {
+		return fmt.Sprintf("Task: TaskID(%s) was cancelled.", id)
+	}
 	switch {
 	case len(e.args) == 0:
 		return ""

@@ -3,6 +3,9 @@ package ray_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/seedcore/seedcore/ray"
@@ -58,6 +61,37 @@ func cancelAChain(t *testing.T, s *ray.Session, force bool) {
 	for i, ref := range refs[1:] {
 		if err := second(s.Get(ctx, ref)); err == nil {
 			t.Errorf("task %d has a value", i+1)
+		}
+	}
+}
+
+// A method is not interrupted: it fails because what it waits for is cancelled, however many tasks are between.
+func testCancelOfDescendants(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	actor, err := s.CreateActor(ctx, pythonClass(t, s, "Descent"), ray.ActorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer actor.Release()
+	for _, depth := range []int{1, 2} {
+		note := filepath.Join(t.TempDir(), "note")
+		ref, err := actor.Submit(ctx, "descend", depth, note)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the last task", func() bool { return second(os.Stat(note)) == nil })
+		if err := s.Cancel(ctx, ref, false, true); err != nil {
+			t.Fatal(err)
+		}
+		err = second(s.Get(ctx, ref))
+		wantType(t, err)
+		child, ok := errors.AsType[*ray.TaskCancelledError](err)
+		if !ok || child.TaskID == "" || strings.HasPrefix(ref.ID(), child.TaskID) {
+			t.Errorf("a method above %d tasks: %+v, %v", depth, child, err)
+			continue
+		}
+		if raised, ok := errors.AsType[*ray.TaskError](err); !ok || ray.SentOf(err) != ray.SentYes || !strings.Contains(raised.Message, child.TaskID) {
+			t.Errorf("a method above %d tasks: %v", depth, err)
 		}
 	}
 }

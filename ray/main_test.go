@@ -83,6 +83,7 @@ func TestOneSession(t *testing.T) {
 		"options of actors":                         testMoreActorOptions,
 		"cancel":                                    testCancel,
 		"cancel of a chain":                         testCancelOfAChain,
+		"cancel of what a method waits for":         testCancelOfDescendants,
 		"kill right after creation":                 testKillRightAfterCreation,
 		"two refs to one object":                    testTwoRefsToOneObject,
 		"conditions of Ray":                         testConditions,

@@ -345,19 +345,11 @@ func (e exception) system() error {
 	case *ActorUnavailableError:
 		out.ActorID = e.stateText("actor_id")
 	case *TaskCancelledError:
-		// A TaskID, if Ray knows it, and a text: arguments of the constructor, and attributes where they had names.
-		id, _ := e.state.Get("task_id")
+		out.TaskID = e.cancelledTask()
 		out.Message = e.stateText("error_message")
-		for _, v := range append(e.args[:len(e.args):len(e.args)], id) {
-			switch x := v.(type) {
-			case *pickle.Object:
-				if len(x.Args) == 1 {
-					if id, ok := x.Args[0].([]byte); ok {
-						out.TaskID = hex.EncodeToString(id)
-					}
-				}
-			case string:
-				out.Message = x
+		for _, v := range e.args {
+			if text, ok := v.(string); ok {
+				out.Message = text
 			}
 		}
 	case *ObjectLostError:
@@ -371,6 +363,23 @@ func (e exception) system() error {
 		}
 	}
 	return err
+}
+
+// cancelledTask is the hex id of the task that a TaskCancelledError speaks of; "" where Ray does not know it. It is an argument of
+// the constructor, or an attribute where the argument had a name.
+func (e exception) cancelledTask() string {
+	if e.module != rayErrors || e.class != "TaskCancelledError" {
+		return ""
+	}
+	id, _ := e.state.Get("task_id")
+	for _, v := range append(e.args[:len(e.args):len(e.args)], id) {
+		if x, ok := v.(*pickle.Object); ok && len(x.Args) == 1 {
+			if id, ok := x.Args[0].([]byte); ok {
+				return hex.EncodeToString(id)
+			}
+		}
+	}
+	return ""
 }
 
 func (e exception) stateText(name string) string {

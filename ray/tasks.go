@@ -171,9 +171,10 @@ func oneResult(target string, results []*handle) (*handle, error) {
 
 // Cancel asks Ray to cancel the task whose result ref is: before it starts it never will; while it runs it is interrupted
 // with KeyboardInterrupt, or its process is killed if force says so. As in Python, the interrupt comes between two
-// instructions of Python: a call into C such as time.sleep(30) comes to its end first. With recursive, what it started is cancelled too. The
-// ref then fails with ErrTaskCancelled (ErrWorkerCrashed after force), or has a value if the task was faster. Calls of
-// actors are harder to cancel: force is a *TaskError for them, a synchronous method that runs is not interrupted, one that
+// instructions of Python: a call into C such as time.sleep(30) comes to its end first. With recursive, what it started is
+// cancelled too. The ref then fails with ErrTaskCancelled (ErrWorkerCrashed after force), or has a value if the task was
+// faster: an error that is a *TaskError too, if the task was not interrupted itself but failed since a task that it waited
+// for was. Calls of actors are harder to cancel: force is a *TaskError for them, a synchronous method that runs is not interrupted, one that
 // waits behind it may still run although its ref fails, and after the cancellation of a call that came before the actor
 // stood, Ray lets the next one wait for 30 seconds.
 func (s *Session) Cancel(ctx context.Context, ref *ObjectRef, force, recursive bool) error {

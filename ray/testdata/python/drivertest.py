@@ -299,6 +299,25 @@ def spin(seconds):
         time.sleep(0.01)
 
 
+def descend(depth, note):
+    """Runs `depth` tasks, each the child of the one before, until one is interrupted."""
+    if depth > 0:
+        return ray.get(ray.remote(num_cpus=0, max_retries=0)(descend).remote(depth - 1, note))
+    with open(note, "w") as file:
+        file.write("started")
+    spin(80)
+
+
+class Descent:
+    def descend(self, depth, note):
+        return descend(depth, note)
+
+    def give_up(self):
+        ref = sleeper.remote()
+        ray.cancel(ref)
+        return ray.get(ref)
+
+
 def in_working_dir():
     with open("data/hello.txt") as f:
         return f.read()
