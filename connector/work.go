@@ -31,7 +31,9 @@ func (c *Connector) enter() (*ray.Client, error) {
 		return nil, err
 	}
 	if c.underWay >= c.cfg.MaxInFlight {
-		return nil, fmt.Errorf("connector: %w: %d, which Config.MaxInFlight allows; wait for some of them first", ray.ErrOverloaded, c.underWay)
+		return nil, fmt.Errorf("connector: %w", &ray.OverloadedError{
+			What: "calls of the connector", Limit: int64(c.cfg.MaxInFlight), InUse: int64(c.underWay), More: 1,
+		})
 	}
 	c.underWay++
 	return client, nil

@@ -196,7 +196,7 @@ func (s *Session) GetActor(ctx context.Context, name, namespace string) (*ActorH
 	}
 	target := "get actor " + namespace + "/" + name
 	if name == "" {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: fmt.Errorf("%w: the name is empty", ErrActorNotFound)}
+		return nil, &CallError{Target: target, Sent: SentNo, Err: &ActorNotFoundError{Namespace: namespace}}
 	}
 	if err := errors.Join(checkText(name), checkText(namespace)); err != nil {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
@@ -205,7 +205,7 @@ func (s *Session) GetActor(ctx context.Context, name, namespace string) (*ActorH
 	task.task.Namespace = namespace
 	handles, err := s.submit(ctx, target, task, pickledOptions{}, nil)
 	if err != nil {
-		return nil, asNotFound(err)
+		return nil, asNotFound(err, name, namespace)
 	}
 	return oneActor(target, handles, borrowedActor, name, namespace)
 }
@@ -291,7 +291,7 @@ func (h *ActorHandle) prepare(ctx context.Context, method string, options pickle
 		return refuse(fmt.Errorf("%w: the handle is nil", ErrReleased))
 	}
 	if !isIdentifier(method) {
-		return refuse(fmt.Errorf("%w: %q is not a Python name", ErrNoSuchMethod, method))
+		return refuse(fmt.Errorf("%w, which is no Python name", &NoSuchMethodError{Method: method}))
 	}
 	s := h.h.session
 	used, err := s.refs.acquire(h.h, s)

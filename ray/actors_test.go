@@ -61,7 +61,8 @@ func testErrorsOfActors(t *testing.T, s *ray.Session) {
 		t.Errorf("%v", remote)
 	}
 	for _, method := range []string{"no_such_method", "not a name", ""} {
-		if err := second(actor.Call(ctx, method)); !errors.Is(err, ray.ErrNoSuchMethod) || ray.SentOf(err) != ray.SentNo {
+		err := second(actor.Call(ctx, method))
+		if none, ok := errors.AsType[*ray.NoSuchMethodError](err); !ok || none.Method != method || !errors.Is(err, ray.ErrNoSuchMethod) || ray.SentOf(err) != ray.SentNo {
 			t.Errorf("%q: %v", method, err)
 		}
 	}
@@ -90,9 +91,9 @@ func TestNamedActors(t *testing.T) {
 	s := open(t, ray.Config{Namespace: ns})
 	ctx := deadline(t)
 	first := counter(t, s, ray.ActorOptions{Name: "one", Detached: true}, 1)
-	if err := second(s.CreateActor(ctx, pythonClass(t, s, "Counter"), ray.ActorOptions{Name: "one"})); err == nil {
-		t.Error("the name was given twice")
-	} else if !errors.Is(err, ray.ErrActorExists) || ray.SentOf(err) != ray.SentNo {
+	err := second(s.CreateActor(ctx, pythonClass(t, s, "Counter"), ray.ActorOptions{Name: "one"}))
+	wantType(t, err)
+	if taken, ok := errors.AsType[*ray.ActorExistsError](err); !ok || taken.Name != "one" || taken.Namespace != ns || ray.SentOf(err) != ray.SentNo {
 		t.Errorf("a name that is taken: %v", err)
 	}
 	same := counter(t, s, ray.ActorOptions{Name: "one", GetIfExists: true}, 99)
@@ -116,7 +117,8 @@ func TestNamedActors(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 	for _, name := range []string{"two", ""} {
-		if err := second(s.GetActor(ctx, name, "")); !errors.Is(err, ray.ErrActorNotFound) {
+		err := second(s.GetActor(ctx, name, ""))
+		if none, ok := errors.AsType[*ray.ActorNotFoundError](err); !ok || *none != (ray.ActorNotFoundError{Name: name, Namespace: ns}) || !errors.Is(err, ray.ErrActorNotFound) {
 			t.Errorf("actor %q: %v", name, err)
 		}
 	}

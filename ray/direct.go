@@ -305,20 +305,19 @@ func (d *Direct) begin(key actorKey, size int64) (*route, error) {
 	case d.closed:
 		return nil, ErrClosed
 	case d.inFlight >= d.opts.InFlight:
-		return nil, fmt.Errorf("%w: %d are under way; wait for some of them first", ErrOverloaded, d.inFlight)
+		return nil, &OverloadedError{"calls", int64(d.opts.InFlight), int64(d.inFlight), 1}
 	case d.bytes > 0 && d.bytes+size > d.opts.InFlightBytes:
-		return nil, fmt.Errorf("%w: the arguments of calls under way have %d bytes, this one's %d; the limit is %d", ErrOverloaded, d.bytes, size, d.opts.InFlightBytes)
+		return nil, &OverloadedError{"bytes", d.opts.InFlightBytes, d.bytes, size}
 	}
 	r, err := d.route(key)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case r.calls >= max(d.opts.InFlight/actorShare, 1):
-		return nil, fmt.Errorf("%w: %d calls of this actor are under way; wait for some of them first", ErrOverloaded, r.calls)
-	case r.bytes > 0 && r.bytes+size > d.opts.InFlightBytes/actorShare:
-		return nil, fmt.Errorf("%w: the arguments of calls of this actor that are under way have %d bytes, this one's %d; the limit is %d",
-			ErrOverloaded, r.bytes, size, d.opts.InFlightBytes/actorShare)
+	switch calls, bytes := max(d.opts.InFlight/actorShare, 1), d.opts.InFlightBytes/actorShare; {
+	case r.calls >= calls:
+		return nil, &OverloadedError{"calls of the actor", int64(calls), int64(r.calls), 1}
+	case r.bytes > 0 && r.bytes+size > bytes:
+		return nil, &OverloadedError{"bytes of the actor", bytes, r.bytes, size}
 	}
 	r.calls++
 	r.bytes += size

@@ -310,7 +310,7 @@ func testNamesMakeRoom(t *testing.T, x directSetup) {
 		go func() { flight <- second(x.call(deadline(t), name, "sleep", 1)) }()
 	}
 	waitFor(t, "two calls are under way", func() bool { return x.direct.InFlight() == 2 })
-	wantSent(t, second(x.call(deadline(t), "d", "get")), ray.ErrOverloaded, ray.SentNo)
+	wantOverloaded(t, second(x.call(deadline(t), "d", "get")), ray.OverloadedError{What: "actors", Limit: 2, InUse: 2, More: 1})
 	for range cap(flight) {
 		if err := <-flight; err != nil {
 			t.Error(err)
@@ -329,7 +329,7 @@ func testOneActorDoesNotUseUpTheBounds(t *testing.T, x directSetup) {
 		go func() { flight <- second(x.call(ctx, "busy", "sleep", 1)) }()
 	}
 	waitFor(t, "two calls are under way", func() bool { return x.direct.InFlight() == 2 })
-	wantSent(t, second(x.call(ctx, "busy", "get")), ray.ErrOverloaded, ray.SentNo)
+	wantOverloaded(t, second(x.call(ctx, "busy", "get")), ray.OverloadedError{What: "calls of the actor", Limit: 2, InUse: 2, More: 1})
 	// This one queues behind the others, under another name of the same actor.
 	go func() { flight <- second(x.call(ctx, "other", "boom", make([]byte, 600))) }()
 	waitFor(t, "the third call is under way", func() bool { return x.direct.InFlight() == 3 })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -122,8 +123,16 @@ func TestDirectCallsOfAPythonActor(t *testing.T) {
 	if !ok || remote.Class != "ValueError" || remote.Message != "the reason" || remote.PID != x.pid(t, "counter") || !strings.Contains(remote.Traceback, "boom") {
 		t.Errorf("%#v of %v", remote, err)
 	}
-	wantSent(t, second(x.call(ctx, "counter", "nope")), ray.ErrNoSuchMethod, ray.SentNo)
-	wantSent(t, second(x.call(ctx, "nobody", "get")), ray.ErrActorNotFound, ray.SentNo)
+	err = second(x.call(ctx, "counter", "nope"))
+	wantSent(t, err, ray.ErrNoSuchMethod, ray.SentNo)
+	if none, ok := errors.AsType[*ray.NoSuchMethodError](err); !ok || none.Method != "nope" || none.Class != "Counter" || !slices.Contains(none.Methods, "get") {
+		t.Errorf("%+v", none)
+	}
+	err = second(x.call(ctx, "nobody", "get"))
+	wantSent(t, err, ray.ErrActorNotFound, ray.SentNo)
+	if none, ok := errors.AsType[*ray.ActorNotFoundError](err); !ok || *none != (ray.ActorNotFoundError{Name: "nobody", Namespace: x.namespace}) {
+		t.Errorf("%+v", none)
+	}
 	wantSent(t, second(x.direct.Call(ctx, "elsewhere", "counter", "get")), ray.ErrActorNotFound, ray.SentNo)
 	wantSent(t, second(x.call(ctx, "counter", "incr", make(chan int))), ray.ErrUnsupportedValue, ray.SentNo)
 
@@ -229,7 +238,7 @@ func TestDirectBounds(t *testing.T) {
 		go func() { results <- second(x.call(t.Context(), "counter", "sleep", 20)) }()
 	}
 	waitFor(t, "two calls are under way", func() bool { return x.direct.InFlight() == 2 })
-	wantSent(t, second(x.call(deadline(t), "counter", "get")), ray.ErrOverloaded, ray.SentNo)
+	wantOverloaded(t, second(x.call(deadline(t), "counter", "get")), ray.OverloadedError{What: "calls of the actor", Limit: 2, InUse: 2, More: 1})
 	time.Sleep(200 * time.Millisecond) // let them leave
 
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -259,7 +268,8 @@ func TestGCSTellsWhatIsThere(t *testing.T) {
 	if named, err := x.gcs.NamedActors(deadline(t), x.namespace); err != nil || len(named) != 1 || named[0] != info {
 		t.Errorf("%+v, %v", named, err)
 	}
-	if _, err := x.gcs.ActorByID(deadline(t), strings.Repeat("ab", 16)); !errors.Is(err, ray.ErrActorNotFound) {
+	_, err = x.gcs.ActorByID(deadline(t), strings.Repeat("ab", 16))
+	if none, ok := errors.AsType[*ray.ActorNotFoundError](err); !ok || none.ActorID != strings.Repeat("ab", 16) || !errors.Is(err, ray.ErrActorNotFound) {
 		t.Error(err)
 	}
 	if _, err := x.gcs.ActorByID(deadline(t), "short"); err == nil {

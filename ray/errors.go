@@ -193,6 +193,55 @@ func (e *StaleSessionError) Error() string {
 
 func (e *StaleSessionError) Unwrap() error { return ErrStaleSession }
 
+// ActorNotFoundError says which actor was looked for: by its name, or by its id. It wraps ErrActorNotFound.
+type ActorNotFoundError struct {
+	Name, Namespace string
+	ActorID         string // 32 hex characters
+}
+
+func (e *ActorNotFoundError) Error() string {
+	if e.ActorID != "" {
+		return fmt.Sprintf("%v: id %s", ErrActorNotFound, e.ActorID)
+	}
+	return fmt.Sprintf("%v: %q in namespace %q", ErrActorNotFound, e.Name, e.Namespace)
+}
+
+func (e *ActorNotFoundError) Unwrap() error { return ErrActorNotFound }
+
+// NoSuchMethodError says which method an actor does not have. It wraps ErrNoSuchMethod.
+type NoSuchMethodError struct {
+	Method string
+	// Class is the class of the actor, and Methods what it has, in order, those that Python makes itself among them. A direct
+	// call knows them, a session does not.
+	Class   string
+	Methods []string
+}
+
+func (e *NoSuchMethodError) Error() string {
+	if e.Class == "" {
+		return fmt.Sprintf("%v: %q", ErrNoSuchMethod, e.Method)
+	}
+	return fmt.Sprintf("%v: %q; class %s has %v", ErrNoSuchMethod, e.Method, e.Class, e.Methods)
+}
+
+func (e *NoSuchMethodError) Unwrap() error { return ErrNoSuchMethod }
+
+// OverloadedError says which bound of this process a call met. It wraps ErrOverloaded; what an actor or a server refuses is
+// ErrOverloaded without it.
+type OverloadedError struct {
+	// What is bounded: "calls", "bytes" (of arguments and values), "calls of the actor", "bytes of the actor", "actors" that
+	// are called at once, or "calls of the connector". Those count whose caller gave up and that have no answer yet.
+	What string
+	// Limit is the bound, InUse how much of it is taken, More what this call would add.
+	Limit, InUse, More int64
+}
+
+func (e *OverloadedError) Error() string {
+	return fmt.Sprintf("%v: %d %s are under way, %d more would exceed %d; wait for some of them first", ErrOverloaded, e.InUse, e.What, e.More, e.Limit)
+}
+
+func (e *OverloadedError) Unwrap() error { return ErrOverloaded }
+
 // SentOf reports whether the call behind err may have run: the recorded value for a CallError, SentYes for a TaskError,
 // SentNo for the conditions that are decided before sending, and SentMaybe for anything else.
 func SentOf(err error) Sent {

@@ -256,19 +256,24 @@ func refusalOf(target string, data []byte) error {
 func decodePickledError(data []byte) error { return failureOf("the called code", data) }
 
 // asNotFound turns what Ray says about an unknown name into ErrActorNotFound.
-func asNotFound(err error) error {
+func asNotFound(err error, name, namespace string) error {
 	remote, ok := errors.AsType[*TaskError](err)
 	if ok && remote.Class == "ValueError" && strings.Contains(remote.Message, "Failed to look up actor") {
-		return &CallError{Target: remote.Function, Sent: SentYes, Err: ErrActorNotFound}
+		return &CallError{Target: remote.Function, Sent: SentYes, Err: &ActorNotFoundError{Name: name, Namespace: namespace}}
 	}
 	return err
 }
 
-// asExists turns what Ray before 2.54 says about a name that is taken into ErrActorExists. Later ones have a class for it.
+// asExists tells which name is taken. What Ray before 2.54 says about it becomes ErrActorExists; later ones have a class for it.
 func asExists(err error, name, namespace string) error {
+	if taken, ok := errors.AsType[*ActorExistsError](err); ok {
+		taken.Name, taken.Namespace = name, namespace
+		return err
+	}
 	remote, ok := errors.AsType[*TaskError](err)
 	if ok && remote.Class == "ValueError" && strings.HasPrefix(remote.Message, fmt.Sprintf("The name %s (namespace=%s) is already taken", name, namespace)) {
-		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrActorExists, remote.Message)}
+		said := SystemError{Class: "ActorAlreadyExistsError", Message: remote.Message}
+		return &CallError{Target: remote.Function, Sent: SentNo, Err: &ActorExistsError{said, name, namespace}}
 	}
 	return err
 }
@@ -318,7 +323,7 @@ func asUngrouped(err error, class string) error {
 func asNoSuchMethod(err error, method string) error {
 	remote, ok := errors.AsType[*TaskError](err)
 	if ok && remote.Class == "AttributeError" && strings.Contains(remote.Message, "has no attribute '"+method+"'") {
-		return &CallError{Target: remote.Function, Sent: SentNo, Err: fmt.Errorf("%w: %s", ErrNoSuchMethod, remote.Message)}
+		return &CallError{Target: remote.Function, Sent: SentNo, Err: &NoSuchMethodError{Method: method}}
 	}
 	return err
 }

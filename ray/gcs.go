@@ -183,13 +183,13 @@ func (g *GCS) namedActor(ctx context.Context, namespace, name string) (*corepb.A
 		return nil, &lookupError{namespace, name, err}
 	}
 	if reply.GetStatus().GetCode() == gcsNotFound {
-		return nil, fmt.Errorf("%w: %q in namespace %q", ErrActorNotFound, name, namespace)
+		return nil, &ActorNotFoundError{Name: name, Namespace: namespace}
 	}
 	if err := gcsError(reply.GetStatus()); err != nil {
 		return nil, fmt.Errorf("ray: look up actor %s/%s: %w", namespace, name, err)
 	}
 	if reply.GetActorTableData() == nil {
-		return nil, fmt.Errorf("%w: %q in namespace %q", ErrActorNotFound, name, namespace)
+		return nil, &ActorNotFoundError{Name: name, Namespace: namespace}
 	}
 	return reply.GetActorTableData(), nil
 }
@@ -225,7 +225,7 @@ func (g *GCS) actor(ctx context.Context, id []byte) (*corepb.ActorTableData, err
 		return nil, fmt.Errorf("ray: look up actor %x: %w", id, err)
 	}
 	if reply.GetStatus().GetCode() == gcsNotFound || reply.GetActorTableData() == nil {
-		return nil, fmt.Errorf("%w: id %x", ErrActorNotFound, id)
+		return nil, &ActorNotFoundError{ActorID: hex.EncodeToString(id)}
 	}
 	if err := gcsError(reply.GetStatus()); err != nil {
 		return nil, fmt.Errorf("ray: look up actor %x: %w", id, err)

@@ -189,14 +189,13 @@ func (o *outbox) add(r *request) error {
 			limit += pingReserve
 		}
 		if n := o.queue.n + len(o.sent); n >= limit {
-			return fmt.Errorf("%w: %d requests wait for an answer; wait for some of them first", ErrOverloaded, n)
+			return &OverloadedError{"calls", int64(limit), int64(n), 1}
 		}
-		if n := o.actors[r.actor]; n >= max(o.maxRequests/actorShare, 1) {
-			return fmt.Errorf("%w: %d calls of this actor wait for an answer, those that were given up included", ErrOverloaded, n)
+		if n, limit := o.actors[r.actor], max(o.maxRequests/actorShare, 1); n >= limit {
+			return &OverloadedError{"calls of the actor", int64(limit), int64(n), 1}
 		}
 		if o.bytes > 0 && o.bytes+r.size > o.maxBytes {
-			return fmt.Errorf("%w: %d bytes wait for an answer, %d more exceed %d; wait for some of them first",
-				ErrOverloaded, o.bytes, r.size, o.maxBytes)
+			return &OverloadedError{"bytes", o.maxBytes, o.bytes, r.size}
 		}
 		r.waiters = 1
 		o.inUse++

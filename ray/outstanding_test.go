@@ -205,6 +205,14 @@ func TestOutboxAcknowledgesOnlyWhatIsAnswered(t *testing.T) {
 	}
 }
 
+// wantOverloaded expects that a bound was met, and which.
+func wantOverloaded(t *testing.T, err error, want ray.OverloadedError) {
+	t.Helper()
+	if found, ok := errors.AsType[*ray.OverloadedError](err); !ok || *found != want || !errors.Is(err, ray.ErrOverloaded) || ray.SentOf(err) != ray.SentNo {
+		t.Errorf("%v (sent %v); want %+v", err, ray.SentOf(err), want)
+	}
+}
+
 func TestOutboxBounds(t *testing.T) {
 	o := ray.NewOutbox(3, 100)
 	for range 2 {
@@ -212,15 +220,13 @@ func TestOutboxBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := o.Add(false, 40); !errors.Is(err, ray.ErrOverloaded) {
-		t.Fatalf("too many bytes: %v", err)
-	}
+	_, err := o.Add(false, 40)
+	wantOverloaded(t, err, ray.OverloadedError{What: "bytes", Limit: 100, InUse: 80, More: 40})
 	if _, err := o.Add(false, 20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Add(false, 0); !errors.Is(err, ray.ErrOverloaded) {
-		t.Fatalf("too many requests: %v", err)
-	}
+	_, err = o.Add(false, 0)
+	wantOverloaded(t, err, ray.OverloadedError{What: "calls", Limit: 3, InUse: 3, More: 1})
 	alone := ray.NewOutbox(3, 100)
 	if _, err := alone.Add(false, 400); err != nil {
 		t.Fatalf("a single request above the bound: %v", err)
@@ -352,9 +358,7 @@ func TestAHungActorLeavesTheSessionUsable(t *testing.T) {
 		cancel()
 		ref.Release()
 	}
-	if err := second(hung.Call(ctx, "value")); !errors.Is(err, ray.ErrOverloaded) || ray.SentOf(err) != ray.SentNo {
-		t.Errorf("%v", err)
-	}
+	wantOverloaded(t, second(hung.Call(ctx, "value")), ray.OverloadedError{What: "calls of the actor", Limit: 2, InUse: 2, More: 1})
 	if v, err := well.Call(ctx, "incr"); v != int64(1) {
 		t.Errorf("%v, %v", v, err)
 	}

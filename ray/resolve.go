@@ -42,7 +42,7 @@ func newActorClass(module, name string, methods []string) *actorClass {
 // accepts checks a call before it is sent. size is that of its arguments.
 func (c *actorClass) accepts(method string, args []*corepb.TaskArg, size int64) error {
 	if c.descriptors[method] == nil {
-		return fmt.Errorf("%w: %q; class %s has %v", ErrNoSuchMethod, method, c.name, c.methods)
+		return &NoSuchMethodError{Method: method, Class: c.name, Methods: slices.Clone(c.methods)}
 	}
 	if size <= MaxGoValue || c.module != goModule {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"container/list"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -56,7 +55,7 @@ func (d *Direct) route(key actorKey) (*route, error) {
 	if len(d.routes) >= d.bounds.actors {
 		oldest := d.idle.Front()
 		if oldest == nil {
-			return nil, fmt.Errorf("%w: calls of %d actors are under way; wait for some of them first", ErrOverloaded, len(d.routes))
+			return nil, &OverloadedError{"actors", int64(d.bounds.actors), int64(len(d.routes)), 1}
 		}
 		d.evict(oldest.Value.(*route))
 	}

@@ -80,6 +80,12 @@ type ActorUnavailableError struct {
 	ActorID string // 32 hex characters; empty where it is not known
 }
 
+// ActorExistsError says that a name is taken: ErrActorExists.
+type ActorExistsError struct {
+	SystemError
+	Name, Namespace string
+}
+
 // GetTimeoutError says that a value did not arrive in time: ErrGetTimeout. Err is the error of the context, where a context
 // of this process ended.
 type GetTimeoutError struct{ SystemError }
@@ -144,6 +150,7 @@ type UnschedulableError struct{ SystemError }
 
 func (e *ActorDiedError) Error() string        { return e.text(ErrActorDied) }
 func (e *ActorUnavailableError) Error() string { return e.text(ErrActorUnavailable) }
+func (e *ActorExistsError) Error() string      { return e.text(ErrActorExists) }
 func (e *GetTimeoutError) Error() string       { return e.text(ErrGetTimeout) }
 func (e *TaskCancelledError) Error() string    { return e.text(ErrTaskCancelled) }
 func (e *WorkerCrashedError) Error() string    { return e.text(ErrWorkerCrashed) }
@@ -155,6 +162,7 @@ func (e *UnschedulableError) Error() string    { return e.text(ErrUnschedulable)
 
 func (e *ActorDiedError) Unwrap() []error        { return []error{ErrActorDied, &e.SystemError} }
 func (e *ActorUnavailableError) Unwrap() []error { return []error{ErrActorUnavailable, &e.SystemError} }
+func (e *ActorExistsError) Unwrap() []error      { return []error{ErrActorExists, &e.SystemError} }
 func (e *GetTimeoutError) Unwrap() []error       { return []error{ErrGetTimeout, &e.SystemError} }
 func (e *TaskCancelledError) Unwrap() []error    { return []error{ErrTaskCancelled, &e.SystemError} }
 
@@ -202,7 +210,7 @@ var conditions = map[string]condition{
 	"ActorUnschedulableError":         {ErrActorDied, SentMaybe, actorDied},
 	"ActorPlacementGroupRemoved":      {ErrActorDied, SentMaybe, actorDied},
 	"ActorUnavailableError":           {ErrActorUnavailable, SentMaybe, actorUnavailable},
-	"ActorAlreadyExistsError":         {ErrActorExists, SentNo, nil},
+	"ActorAlreadyExistsError":         {ErrActorExists, SentNo, func(s SystemError) error { return &ActorExistsError{SystemError: s} }},
 	"ActorHandleNotFoundError":        {ErrActorNotFound, SentNo, nil},
 	"PendingCallsLimitExceeded":       {ErrOverloaded, SentNo, nil},
 	"RuntimeEnvSetupError":            {ErrRuntimeEnvSetup, SentNo, func(s SystemError) error { return &RuntimeEnvSetupError{s} }},

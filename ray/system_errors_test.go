@@ -23,6 +23,7 @@ func as[E error](err error) bool {
 var types = map[error]func(error) bool{
 	ray.ErrActorDied:        as[*ray.ActorDiedError],
 	ray.ErrActorUnavailable: as[*ray.ActorUnavailableError],
+	ray.ErrActorExists:      as[*ray.ActorExistsError],
 	ray.ErrGetTimeout:       as[*ray.GetTimeoutError],
 	ray.ErrTaskCancelled:    as[*ray.TaskCancelledError],
 	ray.ErrWorkerCrashed:    as[*ray.WorkerCrashedError],
@@ -130,7 +131,7 @@ func TestRaysErrorsHaveTypes(t *testing.T) {
 		for _, has := range types {
 			typed = typed || has(err)
 		}
-		if untyped := map[string]bool{"PendingCallsLimitExceeded": true, "RaySystemError": true, "ActorAlreadyExistsError": true}; typed == untyped[e.Class] {
+		if untyped := map[string]bool{"PendingCallsLimitExceeded": true, "RaySystemError": true}; typed == untyped[e.Class] {
 			t.Errorf("%s has a type: %v", e.Class, typed)
 		}
 		wantType(t, err)
