@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/seedcore/seedcore/connector"
+	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/organism"
 	"github.com/seedcore/seedcore/ray"
@@ -26,7 +27,10 @@ import (
 
 func TestMain(m *testing.M) {
 	organism.RegisterActors() // what the actors' classes are called; their processes are those of the real binary
-	raytest.Main(m, raytest.WithDashboard(), raytest.WithLeakCheck())
+	// A program that never becomes a worker is counted for a minute among those that just start, of which there are as many as
+	// the machine has processors, unless the raylet is told: others then wait.
+	starting := func(cfg *rayhead.Config) { cfg.Env = append(cfg.Env, "RAY_worker_maximum_startup_concurrency=8") }
+	raytest.Main(m, raytest.WithDashboard(), raytest.WithHead(starting), raytest.WithLeakCheck())
 }
 
 // eventually waits for a condition that has to come true by itself.

@@ -246,7 +246,7 @@ func TestATakenNameIsNotUsed(t *testing.T) {
 func TestTwoConfigurationsDoNotFight(t *testing.T) {
 	namespace := raytest.Namespace(t)
 	first, second := connected(t, namespace), connected(t, namespace)
-	opts := organism.Options{CallTimeout: 3 * time.Second, ReconcileInterval: 500 * time.Millisecond, Binary: raytest.Binary(t)}
+	opts := organism.Options{CallTimeout: 2 * time.Second, ReconcileInterval: 500 * time.Millisecond, Binary: raytest.Binary(t)}
 	a, err := organism.New(first, oneOrgan(), opts)
 	if err != nil {
 		t.Fatal(err)

@@ -16,9 +16,6 @@ import (
 	"github.com/seedcore/seedcore/ray"
 )
 
-// The raylet counts programs that never become workers among those that just start, for a minute, and starts few at a
-// time. This file's name makes its test the last one on the shared head, which so waits for nobody.
-
 // A binary that cannot run is refused before upload, or reported with the cluster's reason instead of a hang.
 func TestABinaryThatCannotRunIsReported(t *testing.T) {
 	namespace := raytest.Namespace(t)
