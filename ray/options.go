@@ -66,7 +66,8 @@ type MethodOptions struct {
 	// those of an actor that GetActor or GetIfExists found.
 	ConcurrencyGroup string
 	// MaxTaskRetries is how often Ray calls again when the actor restarted, or raised one of RetryExceptions, in place of the
-	// actor's own; nil: the actor's. Where the actor's own is 0, Ray does so after exceptions only.
+	// actor's own; nil: the actor's; -1 for ever. Where the actor's own is 0, an attempt that finds the actor still
+	// restarting fails, and counts: with 1 the call is as good as not repeated, as in Python.
 	MaxTaskRetries *int
 	// RetryExceptions are as in TaskOptions.
 	RetryExceptions []Function

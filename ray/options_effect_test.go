@@ -165,6 +165,14 @@ func testActorOptionsHaveEffects(t *testing.T, s *ray.Session) {
 	if v, err := s.Get(ctx, refs[0]); !errors.Is(err, ray.ErrActorUnavailable) && !errors.Is(err, ray.ErrActorDied) {
 		t.Errorf("this call is not to be retried: %v, %v", v, err)
 	}
+	// An actor that has no retries of its own: those that find it restarting count.
+	refs, err = make(ray.ActorOptions{MaxRestarts: 1}, 1).SubmitWith(ctx, "die_once", ray.MethodOptions{MaxTaskRetries: new(-1)}, file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get(ctx, refs[0]); v != "again" {
+		t.Errorf("only this call is to be retried: %v, %v", v, err)
+	}
 	for retries, want := range []any{nil, int64(2)} {
 		refs, err := meeting.SubmitWith(ctx, "fail_until", ray.MethodOptions{MaxTaskRetries: &retries, RetryExceptions: []ray.Function{{Name: "ValueError"}}}, file(), 2)
 		if err != nil {
