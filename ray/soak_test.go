@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -378,6 +380,43 @@ func TestSoakBeyondTwoGiB(t *testing.T) {
 	raytest.SoakFound(t, "%d bytes put and got; RSS %.0f MB after the put, %.0f MB after the get", size, float64(put.rss)/1e6, float64(got.rss)/1e6)
 	if put.rss > 300<<20 || got.rss > 300<<20 {
 		t.Errorf("the value stays in memory: %+v, %+v", put, got)
+	}
+}
+
+// Arguments of more than 2 GiB, in one or together, reach a task and a method of an actor.
+func TestSoakArgumentsBeyondTwoGiB(t *testing.T) {
+	size := soak(t, 2200<<20)
+	s := open(t, ray.Config{Logger: quiet})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	value := pattern(size)
+	sum := func(b []byte) string { return fmt.Sprintf("%d %08x", len(b), crc32.ChecksumIEEE(b)) }
+	wants := func(what string, got any, err error, parts ...[]byte) {
+		t.Helper()
+		var want []any
+		for _, part := range parts {
+			want = append(want, sum(part))
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	ref := must(t)(s.Submit(ctx, function("checksums"), value))
+	got, err := s.Get(ctx, ref)
+	wants("one argument of a task", got, err, value)
+	ref.Release()
+	actor, err := s.CreateActor(ctx, pythonClass(t, s, "Values"), ray.ActorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer actor.Release()
+	got, err = actor.Call(ctx, "checksums", value[:size/2], value[size/2:])
+	wants("two arguments of a method", got, err, value[:size/2], value[size/2:])
+	runtime.GC()
+	found := takeStock(t)
+	raytest.SoakFound(t, "%d bytes in one argument of a task, and in two of a method; RSS %.0f MB afterwards", size, float64(found.rss)/1e6)
+	if found.rss > 300<<20 {
+		t.Errorf("the arguments stay in memory: %+v", found)
 	}
 }
 

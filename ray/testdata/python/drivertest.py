@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import uuid
+import zlib
 
 import ray
 
@@ -120,6 +121,10 @@ class Broken:
         return 1
 
 
+def checksums(*values):
+    return [f"{len(v)} {zlib.crc32(v):08x}" for v in values]
+
+
 def length(value):
     return len(value)
 
@@ -214,6 +219,9 @@ def return_same(holder):
 
 
 class Values:
+    def checksums(self, *values):
+        return checksums(*values)
+
     def named(self, a, *, b=0, c=None):
         return [a, b, c]
 
