@@ -46,7 +46,8 @@ type Config struct {
 	// DefaultCallTimeout; negative: none.
 	CallTimeout time.Duration
 	// RuntimeEnv of the session's process and of all its tasks and actors that have none of their own; nil: the cluster's.
-	// What it imports (Function) has to be here. One that cannot be set up is ErrRuntimeEnvSetup.
+	// What it imports (Function) has to be here. One that cannot be set up is ErrRuntimeEnvSetup: do not try it again
+	// unchanged, since Ray's server keeps one of its thousand ports for each.
 	RuntimeEnv *RuntimeEnv
 	// Packages are uploaded before the session begins, so that RuntimeEnv can name their URIs; see UploadPackage.
 	Packages []*Package

@@ -153,6 +153,27 @@ func (s *Session) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	return s.findPackages(ctx)
+}
+
+// findPackages looks whether the cluster has what the session's environment names. A server that finds out itself keeps one of
+// its thousand ports for good, and a thread for the grace period, and refuses the same environment for ten minutes.
+func (s *Session) findPackages(ctx context.Context) error {
+	if s.cfg.RuntimeEnv == nil {
+		return nil
+	}
+	for _, uri := range append([]string{s.cfg.RuntimeEnv.WorkingDir}, s.cfg.RuntimeEnv.PyModules...) {
+		if !strings.HasPrefix(uri, "gcs://") || s.pins.find(uri) != nil {
+			continue
+		}
+		exists, err := s.KVExists(ctx, "", uri)
+		if err != nil {
+			return fmt.Errorf("look for package %s: %w", uri, err)
+		}
+		if !exists {
+			return SystemError{Class: "RuntimeEnvSetupError", Message: "Failed to download runtime_env file package " + uri + " from the GCS: it is not there"}.typed()
+		}
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
@@ -92,6 +93,54 @@ func TestRuntimeEnvThatCannotBeSetUp(t *testing.T) {
 	if _, err := ray.Open(deadline(t), cfg); !errors.Is(err, ray.ErrInvalidOption) || !strings.Contains(err.Error(), "working dir") {
 		t.Error(err)
 	}
+}
+
+// What a session's environment that could not be set up left at the server goes with its grace period; a package that is not
+// there leaves nothing.
+func TestARefusedRuntimeEnvLeavesNothingBehind(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a head of its own")
+	}
+	t.Parallel()
+	head := raytest.NewHead(t, rayhead.Config{Env: []string{"RUNTIME_ENV_RETRY_TIMES=1"}})
+	s := open(t, ray.Config{Address: head.ClientAddress()})
+	clients := func() int {
+		t.Helper()
+		n, err := s.NumClients(deadline(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	refuse := func(uri string) error {
+		t.Helper()
+		_, err := ray.Open(deadline(t), ray.Config{
+			Address: head.ClientAddress(), Namespace: "x", ReconnectGrace: time.Second, RuntimeEnv: &ray.RuntimeEnv{WorkingDir: uri, SetupTimeout: time.Minute},
+		})
+		wantType(t, err)
+		if !errors.Is(err, ray.ErrRuntimeEnvSetup) {
+			t.Fatal(err)
+		}
+		return err
+	}
+	const missing = "gcs://_ray_pkg_0000000000000001.zip"
+	err := refuse(missing)
+	if setup, ok := errors.AsType[*ray.RuntimeEnvSetupError](err); !ok || setup.Package() != missing || !errors.Is(err, ray.ErrPackageGone) {
+		t.Error(err)
+	}
+	if n := clients(); n != 1 {
+		t.Errorf("the server counts %d clients", n)
+	}
+	for range 3 {
+		if err := refuse("file:///no/such/place.zip"); errors.Is(err, ray.ErrPackageGone) {
+			t.Error(err)
+		}
+	}
+	waitFor(t, "the server to forget the clients", func() bool { return clients() == 1 })
+	if processes := clientServers(t, head, "specific-server"); len(processes) != 1 {
+		t.Errorf("processes of sessions: %v", processes)
+	}
+	open(t, ray.Config{Address: head.ClientAddress()})
 }
 
 func TestPackagesAreNamedByTheirContent(t *testing.T) {
