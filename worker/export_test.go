@@ -122,7 +122,7 @@ type Call struct {
 }
 
 func NewScheduler(ordered bool, slots int, l Limits) Scheduler {
-	return Scheduler{newScheduler(creationSpec{outOfOrder: !ordered, maxConcurrency: slots}, l)}
+	return Scheduler{newScheduler(creationSpec{outOfOrder: !ordered, maxConcurrency: slots}, l, nil)}
 }
 
 func (s Scheduler) Enter(taskID, caller string, seq int64, attempt int32, processed, size int64) (*Call, error) {

@@ -45,12 +45,14 @@ type call struct {
 	attempt int32
 	size    int64
 	cancel  func()     // asks the running method to stop
-	granted chan error // receives once: nil when the call has a slot, else why it never will
+	run     func()     // is called by the scheduler when the call has a slot; nil: the caller of enter runs the call
+	granted chan error // receives once: nil when run has ended, or without one when the call has a slot; else why it never will
 
-	state    callState // guarded by scheduler.mu, as are those below
-	slots    *slots    // where it runs
-	refusal  error     // why it will not run when its turn comes
-	detached bool      // runs without a slot
+	state    callState    // guarded by scheduler.mu, as are those below
+	queue    *callerQueue // of its caller; nil on an actor without order
+	slots    *slots       // where it runs
+	refusal  error        // why it will not run when its turn comes
+	detached bool         // runs without a slot
 }
 
 type callState int
@@ -76,6 +78,7 @@ type scheduler struct {
 	rest     *slots            // of calls in no group
 	groups   map[string]*slots // by name
 	byMethod map[string]*slots // of methods that have a group
+	runners  runners
 
 	mu           sync.Mutex // guards the fields below, all slots and the state of the calls
 	closed       bool
@@ -107,11 +110,13 @@ type slots struct {
 	ready   []*call // in the order in which they became ready
 }
 
-func newScheduler(c creationSpec, l limits) *scheduler {
+// newScheduler makes the scheduler of an actor. When ended is closed, goroutines for methods do not wait for further calls.
+func newScheduler(c creationSpec, l limits, ended <-chan struct{}) *scheduler {
 	s := &scheduler{
 		ordered: !c.outOfOrder, limits: l, rest: &slots{n: max(c.maxConcurrency, 1)},
 		groups: make(map[string]*slots, len(c.groups)), byMethod: make(map[string]*slots),
 		byTask: make(map[string]*call), callers: make(map[string]*callerQueue),
+		runners: runners{idle: make(chan *call), ended: ended},
 	}
 	for _, g := range c.groups {
 		group := &slots{n: max(g.maxConcurrency, 1)}
@@ -137,8 +142,8 @@ func (s *scheduler) slotsOf(c *call) (*slots, error) {
 	return s.rest, nil
 }
 
-// enter takes a call in. Unless it returns an error, c.granted will receive, and when that is nil, leave has to follow.
-// processed is the request's client_processed_up_to.
+// enter takes a call in. Unless it returns an error, c.granted will receive, and when that is nil, leave has to follow for a
+// call without run. processed is the request's client_processed_up_to.
 func (s *scheduler) enter(c *call, processed int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,6 +164,7 @@ func (s *scheduler) enter(c *call, processed int64) error {
 	if err != nil {
 		return err
 	}
+	c.queue = q
 	if processed >= q.next {
 		q.next = processed + 1
 		s.refusePending(q, q.next, errStale)
@@ -168,7 +174,7 @@ func (s *scheduler) enter(c *call, processed int64) error {
 	} else {
 		err = s.enterInOrder(q, c)
 	}
-	s.advance(c.caller, q)
+	s.advance(q)
 	return err
 }
 
@@ -196,7 +202,12 @@ func (s *scheduler) enterInOrder(q *callerQueue, c *call) error {
 	}
 	s.accept(c)
 	q.active++
-	q.pending[c.seq] = c
+	if c.seq == q.next {
+		q.next++
+		s.makeReady(c)
+	} else {
+		q.pending[c.seq] = c
+	}
 	return nil
 }
 
@@ -209,7 +220,7 @@ func (s *scheduler) enterRetry(q *callerQueue, c *call) error {
 	}
 	if earlier := q.pending[c.seq]; earlier != nil {
 		delete(q.pending, c.seq)
-		s.refuse(q, earlier, fmt.Errorf("%w: attempt %d replaces it", errStale, c.attempt))
+		s.refuse(earlier, fmt.Errorf("%w: attempt %d replaces it", errStale, c.attempt))
 	}
 	if _, known := q.retried[c.seq]; !known && len(q.retried) >= s.limits.gaps {
 		delete(q.retried, slices.Min(slices.Collect(maps.Keys(q.retried))))
@@ -249,7 +260,7 @@ func (s *scheduler) accept(c *call) {
 }
 
 // advance moves on in the sequence of a caller as far as it goes, and sees to the timer for what is missing.
-func (s *scheduler) advance(caller string, q *callerQueue) {
+func (s *scheduler) advance(q *callerQueue) {
 	for {
 		q.next = q.skipped.pass(q.next)
 		c := q.pending[q.next]
@@ -268,12 +279,12 @@ func (s *scheduler) advance(caller string, q *callerQueue) {
 	if waits && q.hole == nil {
 		missing := q.next
 		q.missing = missing
-		q.hole = time.AfterFunc(s.limits.reorder, func() { s.giveUp(caller, q, missing) })
+		q.hole = time.AfterFunc(s.limits.reorder, func() { s.giveUp(q, missing) })
 	}
 }
 
 // giveUp ends the wait for a missing number. The timer may have fired just before it was stopped, hence the checks.
-func (s *scheduler) giveUp(caller string, q *callerQueue, missing int64) {
+func (s *scheduler) giveUp(q *callerQueue, missing int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || q.hole == nil || q.missing != missing {
@@ -285,7 +296,7 @@ func (s *scheduler) giveUp(caller string, q *callerQueue, missing int64) {
 	}
 	s.refusePending(q, math.MaxInt64, fmt.Errorf("%w: %d, waited for %v", errHole, missing, s.limits.reorder))
 	q.next = last + 1
-	s.advance(caller, q)
+	s.advance(q)
 }
 
 // refusePending refuses what waits for its turn with a number below limit, lowest first.
@@ -300,24 +311,24 @@ func (s *scheduler) refusePending(q *callerQueue, limit int64, why error) {
 	for _, seq := range seqs {
 		c := q.pending[seq]
 		delete(q.pending, seq)
-		s.refuse(q, c, why)
+		s.refuse(c, why)
 	}
 }
 
-// refuse ends a call that waits. q is nil for an unordered one.
-func (s *scheduler) refuse(q *callerQueue, c *call, why error) {
+// refuse ends a call that waits.
+func (s *scheduler) refuse(c *call, why error) {
 	c.state = callRefused
 	s.stopWaiting(c)
 	s.forget(c)
-	if q != nil {
-		q.active--
+	if c.queue != nil {
+		c.queue.active--
 	}
 	c.granted <- why
 }
 
 func (s *scheduler) makeReady(c *call) {
 	if c.refusal != nil {
-		s.refuse(s.callers[c.caller], c, c.refusal)
+		s.refuse(c, c.refusal)
 		return
 	}
 	c.state = callReady
@@ -325,17 +336,30 @@ func (s *scheduler) makeReady(c *call) {
 	s.dispatch(c.slots)
 }
 
+// dispatch starts what is ready and has a slot.
 func (s *scheduler) dispatch(g *slots) {
-	for g.used < g.n && len(g.ready) > 0 {
-		c := g.ready[0]
-		g.ready[0] = nil
-		g.ready = g.ready[1:]
-		c.state = callRunning
-		s.stopWaiting(c)
-		s.running++
-		g.used++
-		c.granted <- nil
+	for c := s.next(g); c != nil; c = s.next(g) {
+		if c.run == nil {
+			c.granted <- nil
+			continue
+		}
+		s.runners.start(s, c)
 	}
+}
+
+// next gives a slot to a call that is ready; nil: there is none, of slots or of calls.
+func (s *scheduler) next(g *slots) *call {
+	if g.used >= g.n || len(g.ready) == 0 {
+		return nil
+	}
+	c := g.ready[0]
+	g.ready[0] = nil
+	g.ready = g.ready[1:]
+	c.state = callRunning
+	s.stopWaiting(c)
+	s.running++
+	g.used++
+	return c
 }
 
 func (s *scheduler) stopWaiting(c *call) {
@@ -370,18 +394,40 @@ func (s *scheduler) detach(c *call) error {
 func (s *scheduler) leave(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.vacate(c) {
+		s.dispatch(c.slots)
+	}
+}
+
+// succeed ends a call and returns the one that gets its slot, which the caller has to run; nil: none that is to be run here.
+func (s *scheduler) succeed(c *call) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.vacate(c) {
+		return nil
+	}
+	successor := s.next(c.slots)
+	if successor != nil && successor.run == nil {
+		successor.granted <- nil
+		successor = nil
+	}
+	return successor
+}
+
+// vacate counts a call out and tells whether it gives a slot back.
+func (s *scheduler) vacate(c *call) bool {
 	s.running--
 	s.executed++
 	s.forget(c)
-	if q := s.callers[c.caller]; q != nil {
-		q.active--
+	if c.queue != nil {
+		c.queue.active--
 	}
 	if c.detached {
 		s.detached--
-		return
+		return false
 	}
 	c.slots.used--
-	s.dispatch(c.slots)
+	return true
 }
 
 // cancelTask asks a running call to stop, and refuses one that waits. It tells which of the two it met.
@@ -392,22 +438,21 @@ func (s *scheduler) cancelTask(taskID string) (running, found bool) {
 	if c == nil {
 		return false, false
 	}
-	q := s.callers[c.caller]
 	switch c.state {
 	case callRunning, callCancelled:
 		c.state = callCancelled
 		c.cancel()
 		return true, true
 	case callWaiting:
-		delete(q.pending, c.seq)
-		s.skip(q, c.seq)
+		delete(c.queue.pending, c.seq)
+		s.skip(c.queue, c.seq)
 	case callReady:
 		i := slices.Index(c.slots.ready, c)
 		c.slots.ready = slices.Delete(c.slots.ready, i, i+1)
 	}
-	s.refuse(q, c, errCancelled)
-	if q != nil {
-		s.advance(c.caller, q)
+	s.refuse(c, errCancelled)
+	if c.queue != nil {
+		s.advance(c.queue)
 	}
 	return false, true
 }
@@ -442,7 +487,7 @@ func (s *scheduler) close() {
 
 func (s *scheduler) refuseReady(g *slots) {
 	for _, c := range g.ready {
-		s.refuse(s.callers[c.caller], c, errExiting)
+		s.refuse(c, errExiting)
 	}
 	g.ready = nil
 }

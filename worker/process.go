@@ -35,8 +35,8 @@ const (
 	// more system calls.
 	readBuffer, writeBuffer = 8 << 10, 32 << 10
 	// streamWorkers are goroutines that run requests one after the other: their stacks have grown to what a request needs.
-	// With more at once, each gets a goroutine of its own.
-	streamWorkers = 16
+	// With more at once, waiting ones included, each gets a goroutine of its own.
+	streamWorkers = 128
 	// streamWindow and connWindow are what a caller may send before it is read, in one request and in all, in bytes.
 	// Nothing of that size is set aside for them.
 	streamWindow, connWindow = 4 << 20, 16 << 20

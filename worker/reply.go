@@ -173,16 +173,21 @@ var errGoexit = errors.New("the method called runtime.Goexit, so it has no resul
 // ends the whole process, as os.Exit and a panic on another goroutine do, there is no answer.
 func guarded[T any](f func() (T, error)) (result T, err error) {
 	done := make(chan struct{})
+	err = errGoexit // stands when f neither returns nor panics
 	go func() {
 		defer close(done)
-		err = errGoexit // stands when f neither returns nor panics
-		defer func() {
-			if r := recover(); r != nil {
-				err = fmt.Errorf("panic: %v\n\n%s", r, debug.Stack())
-			}
-		}()
-		result, err = f()
+		result, err = recovered(f)
 	}()
 	<-done
 	return result, err
+}
+
+// recovered turns a panic of f into an error.
+func recovered[T any](f func() (T, error)) (result T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
 }

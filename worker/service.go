@@ -158,7 +158,7 @@ func (w *coreWorker) construct(rpc context.Context, spec *corepb.TaskSpec, class
 	if err != nil {
 		return nil, creation, err
 	}
-	a := &actor{id: creation.actorID, jobID: spec.GetJobId(), class: class.Name, calls: newScheduler(creation, w.limits)}
+	a := &actor{id: creation.actorID, jobID: spec.GetJobId(), class: class.Name, calls: newScheduler(creation, w.limits, w.ctx.Done())}
 	a.ctx = WithRuntimeContext(w.ctx, &RuntimeContext{
 		Class: class.Name, ActorID: hex.EncodeToString(creation.actorID), ActorName: creation.name, Namespace: creation.namespace,
 		JobID: hex.EncodeToString(spec.GetJobId()), WorkerID: hex.EncodeToString(w.workerID), NodeID: hex.EncodeToString(w.nodeID),
@@ -213,6 +213,14 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		seq: req.GetSequenceNumber(), attempt: spec.GetAttemptNumber(), size: argsSize(spec.GetArgs()),
 		cancel: cancel, granted: make(chan error, 1),
 	}
+	var values []value
+	err := errGoexit
+	if !spec.GetStreamingGenerator() {
+		c.run = func() {
+			defer w.ends(w.begins(spec))
+			values, err = w.runTraced(ctx, callCtx, a, c, spec)
+		}
+	}
 	if err := a.calls.enter(c, req.GetClientProcessedUpTo()); err != nil {
 		return nil, refusal(ctx, err)
 	}
@@ -222,14 +230,11 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		}
 		return nil, refusal(ctx, err)
 	}
-	defer a.calls.leave(c)
-	defer w.ends(w.begins(spec))
-
-	if spec.GetStreamingGenerator() {
+	if c.run == nil {
+		defer a.calls.leave(c)
+		defer w.ends(w.begins(spec))
 		return w.streamCall(callCtx, ctx, a, c, spec)
 	}
-	// Encoded before the slot is given back, for the result may share memory with the actor.
-	values, err := traced(ctx, callCtx, w.tracer, method, spec, func(ctx context.Context) ([]value, error) { return w.run(ctx, a, c, spec) })
 	switch {
 	case err == nil:
 		r := reply(spec, values)
@@ -243,6 +248,16 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 	default:
 		return w.failure(spec, a.class+"."+method, err)
 	}
+}
+
+// runTraced runs a method on this goroutine and encodes its results: before the slot is given back, for they may share memory
+// with the actor. It does not return where the method calls runtime.Goexit and nothing is traced.
+func (w *coreWorker) runTraced(rpc, ctx context.Context, a *actor, c *call, spec *corepb.TaskSpec) ([]value, error) { //nolint:revive // two contexts
+	run := func(ctx context.Context) ([]value, error) { return w.run(ctx, a, c, spec) }
+	if w.tracer == nil {
+		return recovered(func() ([]value, error) { return run(ctx) })
+	}
+	return traced(rpc, ctx, w.tracer, c.method, spec, run)
 }
 
 func (w *coreWorker) run(ctx context.Context, a *actor, c *call, spec *corepb.TaskSpec) ([]value, error) {

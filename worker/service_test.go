@@ -98,6 +98,30 @@ func TestWhateverAMethodDoesIsAnException(t *testing.T) {
 	h.idle()
 }
 
+func TestCallsBehindOneThatEndsItsGoroutineRun(t *testing.T) {
+	h := actor(t, methods{
+		"goexit": func(*thing, context.Context, worker.Args) (any, error) { runtime.Goexit(); return nil, nil },
+		"panics": func(*thing, context.Context, worker.Args) (any, error) { return explode(), nil },
+	})
+	wants := map[string]string{"echo": "", "goexit": "runtime.Goexit", "panics": "panic: explosion"}
+	var requests []*corepb.PushTaskRequest
+	for i := range 30 {
+		requests = append(requests, h.task([]string{"echo", "goexit", "panics"}[i%3], i))
+	}
+	var wg sync.WaitGroup
+	for _, req := range slices.Backward(requests) { // all but the last wait for their turn
+		wg.Go(func() {
+			method := req.GetTaskSpec().GetFunctionDescriptor().GetPythonFunctionDescriptor().GetFunctionName()
+			reply, err := h.client.PushTask(h.context(), req)
+			if err != nil || !strings.Contains(reply.GetTaskExecutionError(), wants[method]) || reply.GetIsApplicationError() != (wants[method] != "") {
+				t.Errorf("%s: %v, %v", method, reply, err)
+			}
+		})
+	}
+	wg.Wait()
+	h.idle()
+}
+
 func explode() any { panic("explosion") }
 
 func TestTheTransportMayReorderCalls(t *testing.T) {
