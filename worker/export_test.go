@@ -67,7 +67,10 @@ func NewLimits(waiting int, waitingBytes int64, callers, gaps int, reorder time.
 	return limits{waiting, waitingBytes, callers, gaps, reorder}
 }
 
-var DefaultLimits = defaultLimits
+var (
+	DefaultLimits     = defaultLimits
+	RememberedCallers = defaultLimits.callers
+)
 
 // Process is a worker inside of the test's process.
 type Process struct{ p *process }
@@ -141,6 +144,7 @@ func (s Scheduler) WasCancelled(c *Call) bool              { return s.s.wasCance
 func (s Scheduler) Load() (running, waiting, executed int) { return s.s.load() }
 func (s Scheduler) Ready() int                             { return len(s.s.rest.ready) }
 func (s Scheduler) Callers() int                           { return len(s.s.callers) }
+func (s Scheduler) Numbers() int                           { return len(s.s.numbers) }
 func (c *Call) Granted() <-chan error                      { return c.c.granted }
 
 var (

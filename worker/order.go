@@ -19,6 +19,10 @@ type limits struct {
 	reorder      time.Duration // how long a missing number may hold up those behind it
 }
 
+// numbersPerCaller is how many forgotten callers have their next number remembered, for each whose sequence is: 131,072, in some
+// 15 MB.
+const numbersPerCaller = 32
+
 // 30 s is Ray's actor_scheduling_queue_max_reorder_wait_seconds.
 var defaultLimits = limits{waiting: 10_000, waitingBytes: 1 << 30, callers: 4096, gaps: 1024, reorder: 30 * time.Second}
 
@@ -89,7 +93,8 @@ type scheduler struct {
 	waitingBytes int64
 	byTask       map[string]*call
 	callers      map[string]*callerQueue
-	clock        uint64 // counts uses of caller queues
+	numbers      map[string]int64 // the next ones of callers that were forgotten
+	clock        uint64           // counts uses of caller queues
 }
 
 // callerQueue is the sequence of one caller.
@@ -115,7 +120,7 @@ func newScheduler(c creationSpec, l limits, ended <-chan struct{}) *scheduler {
 	s := &scheduler{
 		ordered: !c.outOfOrder, limits: l, rest: &slots{n: max(c.maxConcurrency, 1)},
 		groups: make(map[string]*slots, len(c.groups)), byMethod: make(map[string]*slots),
-		byTask: make(map[string]*call), callers: make(map[string]*callerQueue),
+		byTask: make(map[string]*call), callers: make(map[string]*callerQueue), numbers: make(map[string]int64),
 		runners: runners{idle: make(chan *call), ended: ended},
 	}
 	for _, g := range c.groups {
@@ -492,8 +497,9 @@ func (s *scheduler) refuseReady(g *slots) {
 	g.ready = nil
 }
 
-// queue returns the sequence of a caller. When there are too many, the one unused for longest is forgotten, which
-// starts again at 0 when it comes back; a caller with calls here never is.
+// queue returns the sequence of a caller. When there are too many, the one unused for longest is forgotten but for its next
+// number, with which it goes on when it comes back; a caller with calls here never is. Of very many that were forgotten, any one
+// is forgotten altogether, and starts again at 0.
 func (s *scheduler) queue(caller string) (*callerQueue, error) {
 	s.clock++
 	if q := s.callers[caller]; q != nil {
@@ -510,9 +516,17 @@ func (s *scheduler) queue(caller string) (*callerQueue, error) {
 		if oldest == s.clock {
 			return nil, fmt.Errorf("%w: %d callers at once", errFull, len(s.callers))
 		}
+		if len(s.numbers) >= s.limits.callers*numbersPerCaller {
+			for name := range s.numbers {
+				delete(s.numbers, name)
+				break
+			}
+		}
+		s.numbers[victim] = s.callers[victim].next
 		delete(s.callers, victim)
 	}
-	q := &callerQueue{pending: make(map[int64]*call), retried: make(map[int64]int32), lastUse: s.clock}
+	q := &callerQueue{next: s.numbers[caller], pending: make(map[int64]*call), retried: make(map[int64]int32), lastUse: s.clock}
+	delete(s.numbers, caller)
 	s.callers[caller] = q
 	return q, nil
 }

@@ -308,8 +308,42 @@ func TestAnIdleCallerIsForgottenForANewOne(t *testing.T) {
 		s.Leave(call)
 	}
 	enter("c", 0, worker.ErrStale) // makes b the one unused for longest
-	ended(t, enter("a", 0, nil), nil)
+	enter("a", 0, worker.ErrStale) // its number is known still
+	ended(t, enter("a", 1, nil), nil)
 	enter("c", 0, worker.ErrStale)
+}
+
+func TestACallerThatWasIdleGoesOnAtOnce(t *testing.T) {
+	s := worker.NewScheduler(true, 1, worker.DefaultLimits)
+	call := func(caller string, seq int64) {
+		t.Helper()
+		c, err := s.Enter(fmt.Sprint(caller, seq), caller, seq, 0, -1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended(t, c, nil)
+		s.Leave(c)
+	}
+	call("idle", 0)
+	call("idle", 1)
+	for i := range 2 * worker.RememberedCallers {
+		call(fmt.Sprint("other ", i), 0)
+	}
+	call("idle", 2)
+}
+
+func TestWhatIsRememberedOfForgottenCallersIsBounded(t *testing.T) {
+	s := worker.NewScheduler(true, 1, worker.NewLimits(100, 100, 2, 10, time.Minute))
+	for i := range 1000 {
+		c, err := s.Enter(fmt.Sprint(i), fmt.Sprint(i), 0, 0, -1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Leave(c)
+	}
+	if s.Callers() != 2 || s.Numbers() != 64 {
+		t.Errorf("%d callers are remembered, and the numbers of %d", s.Callers(), s.Numbers())
+	}
 }
 
 func TestCancel(t *testing.T) {
