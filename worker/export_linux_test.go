@@ -1,0 +1,3 @@
+package worker
+
+func UntilUnchanged(passes int, pass func() (bool, error)) error { return untilUnchanged(passes, pass) }
