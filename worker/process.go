@@ -156,6 +156,7 @@ func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.List
 		registry: p.registry, launch: p.launch, limits: p.limits, log: p.log, caller: p.caller, tracer: p.tracer, events: p.events,
 		workerID: p.launch.workerID, nodeID: reply.NodeID, nodeIP: p.launch.nodeIP, port: int32(listener.Addr().(*net.TCPAddr).Port),
 		ctx: actorCtx, created: p.raylet.actorCreated, captureOutput: p.captureOutput, exit: p.requestExit, ended: p.ended,
+		failed: make(chan struct{}),
 	}, listener, nil
 }
 
@@ -203,7 +204,7 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 		p.tasks.Go(func() {
 			defer close(done)
 			if req.exception == nil { // the creation task is not answered, so that there would be nothing to wait for
-				p.drain(core.current())
+				p.drain(core)
 			}
 			p.cancel()
 		})
@@ -252,9 +253,9 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 	}
 }
 
-// drain ends the calls of the actor, which may be nil, and lets it know.
-func (p *process) drain(a *actor) {
-	if a != nil {
+// drain ends the calls of the actor, if there is one, or its constructor, and lets it know.
+func (p *process) drain(core *coreWorker) {
+	if a := core.current(); a != nil {
 		a.calls.close()
 	}
 	p.cancel()
@@ -262,9 +263,15 @@ func (p *process) drain(a *actor) {
 	p.tasks.Go(func() { p.server.GracefulStop(); close(answered) })
 	select {
 	case <-answered:
+	case <-core.failed: // its task is never answered
 	case <-time.After(graceTime):
-		p.log.Warn("methods still run", "waited", graceTime)
+		what := "methods still run"
+		if core.constructing() {
+			what = "the constructor still runs"
+		}
+		p.log.Warn(what, "waited", graceTime)
 	}
+	a := core.current() // also one that was just made
 	if a == nil || a.onExit == nil {
 		return
 	}

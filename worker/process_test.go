@@ -215,10 +215,56 @@ func TestKillActorWhileItIsConstructed(t *testing.T) {
 				t.Errorf("%+v", m)
 			}
 			h.exits(0)
+			if log := h.logs.String(); strings.Contains(log, "still run") {
+				t.Errorf("a constructor that heeds its context was waited for: %s", log)
+			}
 			if r := <-answered; r.err == nil {
 				t.Errorf("the creation was answered: %v", r.reply)
 			}
 		}
+	}
+}
+
+// Who asks a process to end waits for a constructor no longer than for a method.
+func TestSigtermWhileTheActorIsConstructed(t *testing.T) {
+	for name, test := range map[string]struct {
+		construct func(ctx context.Context, release <-chan struct{}) (*thing, error)
+		says      string
+	}{
+		"heeds":   {func(ctx context.Context, _ <-chan struct{}) (*thing, error) { <-ctx.Done(); return nil, ctx.Err() }, ""},
+		"panics":  {func(ctx context.Context, _ <-chan struct{}) (*thing, error) { <-ctx.Done(); panic("in time") }, ""},
+		"is done": {func(ctx context.Context, _ <-chan struct{}) (*thing, error) { <-ctx.Done(); return &thing{}, nil }, ""},
+		"ignores": {func(_ context.Context, release <-chan struct{}) (*thing, error) { <-release; return nil, nil }, "the constructor still runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			constructing, release := make(chan struct{}), make(chan struct{})
+			defer close(release)
+			var r worker.Registry
+			err := worker.RegisterIn(&r, "Thing", func(ctx context.Context) (*thing, error) {
+				close(constructing)
+				return test.construct(ctx, release)
+			}, worker.Methods[*thing]{"echo": func(*thing, context.Context, worker.Args) (any, error) { return nil, nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := start(t, &r, worker.DefaultLimits).serve()
+			h.async(creation(t, "Thing", 1))
+			<-constructing
+			h.sigterm()
+			if name == "is done" {
+				h.receives(rayletipc.TypeActorCreationTaskDone)
+			}
+			if m := h.goodbye(); m.ExitType != int32(corepb.WorkerExitType_INTENDED_SYSTEM_EXIT) || m.CreationTaskException != nil {
+				t.Errorf("%+v", m)
+			}
+			h.exits(0)
+			if test.says != "" {
+				h.logged(test.says)
+			}
+			if log := h.logs.String(); test.says == "" && strings.Contains(log, "still run") || strings.Contains(log, "methods still run") {
+				t.Errorf("it was waited for: %s", log)
+			}
+		})
 	}
 }
 

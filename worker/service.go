@@ -45,6 +45,8 @@ type coreWorker struct {
 	captureOutput func(jobID []byte, class string) error
 	// exit asks the process to end. It does not wait.
 	exit func(exitRequest)
+	// failed is closed when the constructor has failed.
+	failed chan struct{}
 	// ended is closed when the process has said goodbye to the raylet.
 	ended <-chan struct{}
 
@@ -77,6 +79,13 @@ const (
 	readyMethod     = "__ray_ready__"
 	terminateMethod = "__ray_terminate__"
 )
+
+// constructing tells whether the constructor runs.
+func (w *coreWorker) constructing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.constructed && w.actor == nil
+}
 
 func (w *coreWorker) current() *actor {
 	w.mu.Lock()
@@ -183,6 +192,7 @@ func (w *coreWorker) constructorFailed(class string, err error) error {
 			". Fix the exceptions from the initialization to resolve the issue. " + text,
 		exception: exception,
 	})
+	close(w.failed) // once: there is one constructor
 	<-w.ended
 	return status.Error(codes.Unavailable, "worker: the constructor failed and the process has ended")
 }
