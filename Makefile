@@ -31,7 +31,7 @@ run: setup build ## Start a local Ray (unless RAY_ADDRESS is set) and the organi
 	@bin/seedcore up $(ARGS)
 
 .PHONY: test
-test: setup-tests ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=2 runs two at a time
+test: setup-tests ## Test everything, on a real Ray; PKG=./ray/... chooses packages, ARGS='-run X' is for go test, JOBS=1 runs them one after another
 	@scripts/test.sh $(PKG) -- $(ARGS)
 
 # What a drill prints is its timeline, so that all of it is shown.
