@@ -184,7 +184,7 @@ func (c *Client) Call(ctx context.Context, namespace, name, method string, args 
 	switch {
 	case c.mode == DirectOff:
 	case direct != nil:
-		v, err := direct.Call(ctx, namespace, name, method, args...)
+		v, err := direct.callOr(ctx, key, method, args, c.session != nil && c.mode != DirectRequire)
 		c.doubt(err)
 		if why = detourFor(err); why == "" || ctx.Err() != nil || c.session == nil || c.mode == DirectRequire {
 			c.viaDirect.Add(1)

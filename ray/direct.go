@@ -210,28 +210,32 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // not read. They are freed there, also when the caller gave up; the error says if that was not possible. Arguments and results
 // of Go actors have a limit of their own (ErrTooLarge).
 func (d *Direct) Call(ctx context.Context, namespace, name, method string, args ...any) (any, error) {
-	key := actorKey{namespace, name}
+	return d.callOr(ctx, actorKey{namespace, name}, method, args, false)
+}
+
+// callOr is Call; detour: the caller has another way, for which time is to be left.
+func (d *Direct) callOr(ctx context.Context, key actorKey, method string, args []any, detour bool) (any, error) {
 	if d.opts.Tracer == nil {
-		return d.answer(ctx, key, method, args)
+		return d.answer(ctx, key, method, args, detour)
 	}
 	var v any
 	err := traced(ctx, d.opts.Tracer, TracedCall{"direct_call", key.method(method)}, func(ctx context.Context) (err error) {
-		v, err = d.answer(ctx, key, method, args)
+		v, err = d.answer(ctx, key, method, args, detour)
 		return err
 	})
 	return v, err
 }
 
-func (d *Direct) answer(ctx context.Context, key actorKey, method string, args []any) (any, error) {
+func (d *Direct) answer(ctx context.Context, key actorKey, method string, args []any, detour bool) (any, error) {
 	target := key.method(method)
-	x, sent, err := d.call(ctx, key, method, args)
+	x, sent, err := d.call(ctx, key, method, args, detour)
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: sent, Err: err}
 	}
 	return decodeReply(target, x.reply, x.kept)
 }
 
-func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any) (*exchange, Sent, error) {
+func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any, detour bool) (*exchange, Sent, error) {
 	encoded, size, err := encodeArgs(args, d.opts.MaxMessage)
 	if err != nil {
 		return nil, SentNo, err
@@ -244,7 +248,7 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 	}
 	var refusals refusals
 	for {
-		t, err := d.acquire(ctx, r)
+		t, err := d.acquire(ctx, r, detour)
 		if err != nil {
 			d.end(r, nil, size)
 			return nil, SentNo, err

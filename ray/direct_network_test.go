@@ -34,6 +34,7 @@ func TestDirectNetworks(t *testing.T) {
 		"an actor that hangs keeps its call":            testAHangingActorKeepsItsCall,
 		"a filtered address is remembered":              testAFilteredAddressIsRemembered,
 		"a refused address is remembered":               testARefusedAddressIsRemembered,
+		"a refused address leaves time":                 testARefusedAddressLeavesTimeForTheSession,
 		"an address that can be reached again is found": testAnAddressThatCanBeReachedAgain,
 		"what is silent is no worker":                   testASilentListener,
 		"Close ends what waits for an actor":            testCloseEndsWaitingCalls,
@@ -187,6 +188,22 @@ func testARefusedAddressIsRemembered(t *testing.T, x directSetup) {
 	}
 	if n < 2 || dials.Load() != n {
 		t.Errorf("dialled %d times until it was remembered, and %d times after", n, dials.Load()-n)
+	}
+}
+
+// A caller with less time than a process is given that refuses has its answer on the other way, and what it waited for is found
+// out for the next ones.
+func testARefusedAddressLeavesTimeForTheSession(t *testing.T, x directSetup) {
+	x = x.over(t, x.gcs, ray.DirectOptions{AddressMap: func(string) string { return "127.0.0.1:1" }}, ray.DirectBounds{Refused: 6 * time.Second, Recheck: never})
+	client := ray.NewClient(x.session, x.gcs, x.direct, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := client.Call(ctx, x.namespace, "counter", "get"); err != nil {
+		t.Error(err)
+	}
+	wantSent(t, second(x.call(deadline(t), "counter", "get")), ray.ErrUnreachable, ray.SentNo)
+	if paths := client.Paths(); paths.Direct != 0 || paths.Detours[ray.DetourUnreachable] != 1 {
+		t.Errorf("%+v", paths)
 	}
 }
 

@@ -27,13 +27,15 @@ type route struct {
 	idle    *list.Element // in Direct.idle, while there are neither calls nor a search
 }
 
-// search is one look for where an actor runs. It waits for an actor that is not up for as long as somebody waits for it.
+// search is one look for where an actor runs. It waits for an actor that is not up for as long as somebody waits for it, and
+// for one that refuses connections until it can be judged.
 type search struct {
 	recheck bool          // of what could not be reached; nobody waits for it
 	done    chan struct{} // closed when the search is over
 
 	waiters int                    // guarded by Direct.mu
 	seen    *corepb.ActorTableData // what the GCS said last; written by the search, guarded by Direct.mu
+	refusal error                  // by the process that the GCS reports as alive, if it refuses; guarded by Direct.mu
 	err     error                  // why nothing was found; set before done is closed
 }
 
@@ -86,8 +88,9 @@ func (d *Direct) park(r *route) {
 	}
 }
 
-// acquire returns where the actor runs, and counts the caller among its users. It waits while the actor is not up.
-func (d *Direct) acquire(ctx context.Context, r *route) (*target, error) {
+// acquire returns where the actor runs, and counts the caller among its users. It waits while the actor is not up. detour: the
+// caller has another way.
+func (d *Direct) acquire(ctx context.Context, r *route, detour bool) (*target, error) {
 	for {
 		if ctx.Err() != nil {
 			return nil, ended(ctx)
@@ -116,24 +119,39 @@ func (d *Direct) acquire(ctx context.Context, r *route) (*target, error) {
 		}
 		s.waiters++
 		d.mu.Unlock()
-		if err := d.await(ctx, s); err != nil {
+		if err := d.await(ctx, s, detour); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// await waits for the end of a search. It returns nil when it is worth looking at the route again.
-func (d *Direct) await(ctx context.Context, s *search) error {
+// await waits for the end of a search. It returns nil when it is worth looking at the route again. Who has another way waits no
+// longer for a process that refuses connections when half of the time is over: the other half is for that way.
+func (d *Direct) await(ctx context.Context, s *search, detour bool) error {
+	var half <-chan time.Time
+	if by, ok := ctx.Deadline(); ok && detour {
+		timer := time.NewTimer(time.Until(by) / 2)
+		defer timer.Stop()
+		half = timer.C
+	}
 	var err error
-	select {
-	case <-s.done:
-		if !errors.Is(s.err, errUnwanted) {
-			err = s.err
+	for waits := true; waits; {
+		waits = false
+		select {
+		case <-half:
+			d.mu.Lock()
+			err = s.refusal
+			d.mu.Unlock()
+			waits, half = err == nil, nil
+		case <-s.done:
+			if !errors.Is(s.err, errUnwanted) {
+				err = s.err
+			}
+		case <-d.ctx.Done():
+			err = ErrClosed
+		case <-ctx.Done():
+			err = ended(ctx)
 		}
-	case <-d.ctx.Done():
-		err = ErrClosed
-	case <-ctx.Done():
-		err = ended(ctx)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -213,6 +231,7 @@ func (d *Direct) locate(key actorKey, s *search) (*target, error) {
 		d.mu.Lock()
 		s.seen = data
 		d.mu.Unlock()
+		var refusal error
 		switch data.GetState() {
 		case corepb.ActorTableData_DEAD:
 			return nil, died(data)
@@ -227,9 +246,11 @@ func (d *Direct) locate(key actorKey, s *search) (*target, error) {
 			if isTimeout(err) || s.recheck || time.Since(since) >= d.bounds.refused {
 				return nil, err
 			}
+			refusal = err
 		}
 		d.mu.Lock()
-		unwanted := s.waiters == 0
+		s.refusal = refusal
+		unwanted := s.waiters == 0 && refusal == nil
 		d.mu.Unlock()
 		if unwanted {
 			return nil, errUnwanted
