@@ -27,17 +27,13 @@ func TestConditionsOfAClusterInTrouble(t *testing.T) {
 	defer cancel()
 	// Before there is another node: of two at one address, Ray before 2.54 takes any for the session's process.
 	s := open(t, ray.Config{Address: head.ClientAddress()})
-	node, err := head.AddNode(ctx, rayhead.NodeConfig{NumCPUs: 4, ObjectStoreMemory: 100 << 20, Env: []string{"PYTHONPATH=" + modules()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(node.Kill)
+	node := raytest.AddNode(t, head, rayhead.NodeConfig{NumCPUs: 4, ObjectStoreMemory: 100 << 20, Env: []string{"PYTHONPATH=" + modules()}})
 
 	// The memory of a node.
 	on := func(id string) ray.TaskOptions {
 		return ray.TaskOptions{MaxRetries: new(0), SchedulingStrategy: ray.NodeAffinity{NodeID: id}}
 	}
-	_, err = call(t, s, function("sleep_then"), on(s.Info().NodeID), 60, "slept")
+	_, err := call(t, s, function("sleep_then"), on(s.Info().NodeID), 60, "slept")
 	wantType(t, err)
 	if memory, ok := errors.AsType[*ray.OutOfMemoryError](err); !ok || !strings.Contains(memory.Message, head.NodeIP()) {
 		t.Errorf("a node without memory: %v", err)

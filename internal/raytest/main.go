@@ -160,16 +160,33 @@ func NewHead(t testing.TB, cfg rayhead.Config) *rayhead.Head {
 	return head
 }
 
-// start starts a head, and tries again, three times in all, if `ray start` ends: it does when a part is not up in time, 30
-// seconds for the raylet, which on a busy machine says nothing. For the dashboard it can be told another time since 2.54.
+// AddNode adds a node to a head; what is left of it at the end of the test is killed.
+func AddNode(t testing.TB, head *rayhead.Head, cfg rayhead.NodeConfig) *rayhead.Node {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	node, err := patiently(func() (*rayhead.Node, error) { return head.AddNode(ctx, cfg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(node.Kill)
+	return node
+}
+
 func start(ctx context.Context, cfg rayhead.Config) (*rayhead.Head, error) {
-	if cfg.Dashboard {
+	if cfg.Dashboard { // before 2.54 the time is 20 seconds, whatever one says
 		cfg.Env = append([]string{"RAY_DASHBOARD_STARTUP_TIMEOUT_S=120", "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT=120"}, cfg.Env...)
 	}
+	return patiently(func() (*rayhead.Head, error) { return rayhead.Start(ctx, cfg) })
+}
+
+// patiently tries up to three times: `ray start` ends when the raylet or the dashboard is not up in time, which on a busy
+// machine says nothing.
+func patiently[T any](start func() (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
-		head, err := rayhead.Start(ctx, cfg)
+		started, err := start()
 		if !errors.Is(err, rayhead.ErrEnded) || attempt == 3 {
-			return head, err
+			return started, err
 		}
 	}
 }
