@@ -3,6 +3,8 @@ package ray
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
@@ -19,36 +21,113 @@ const (
 // a try.
 var errTransfer = errors.New("ray: chunks of an object do not fit together")
 
-// payload is what of a request travels in chunks: the data of a put or a task. All else is sent as it is. The same request
+// content is what of a request travels in chunks: the data of a put or a task. All else is sent as it is. The same request
 // yields the same messages however often it is sent, except that a get asks only for what did not arrive yet. Chunk
 // numbers are always set: a server that finds none waits for more and never answers.
-func payload(req *raypb.DataRequest) []byte {
+type content struct {
+	data []byte
+	loan *loan // in place of data
+}
+
+// content is what r sends in chunks.
+func (r *request) content() content {
+	if r.loan != nil {
+		return content{loan: r.loan}
+	}
+	return contentOf(r.msg)
+}
+
+func contentOf(req *raypb.DataRequest) content {
 	switch body := req.GetType().(type) {
 	case *raypb.DataRequest_Put:
-		return body.Put.GetData()
+		return content{data: body.Put.GetData()}
 	case *raypb.DataRequest_Task:
-		return body.Task.GetData()
+		return content{data: body.Task.GetData()}
 	}
-	return nil
+	return content{}
 }
 
-// parts returns how many messages a request takes.
-func parts(req *raypb.DataRequest) int32 { return countChunks(payload(req)) }
+func (c content) size() int {
+	if c.loan != nil {
+		return c.loan.size
+	}
+	return len(c.data)
+}
 
-func countChunks(data []byte) int32 {
-	if len(data) <= largestMessage {
+// chunks returns how many messages a request with this content takes.
+func (c content) chunks() int32 {
+	size := c.size()
+	if size <= largestMessage {
 		return 1
 	}
-	return int32((len(data) + chunkSize - 1) / chunkSize) // at most MaxObjectSize / chunkSize
+	return int32((size + chunkSize - 1) / chunkSize) // at most MaxObjectSize / chunkSize
 }
 
-// chunk returns part number i of data.
-func chunk(data []byte, i int32) []byte {
-	if len(data) <= largestMessage {
-		return data
+// span returns where chunk i begins and ends.
+func (c content) span(i int32) (start, end int) {
+	size := c.size()
+	if size <= largestMessage {
+		return 0, size
 	}
-	start := int(i) * chunkSize
-	return data[start:min(start+chunkSize, len(data))]
+	start = int(i) * chunkSize
+	return start, min(start+chunkSize, size)
+}
+
+// loan is a large pickle whose parts lie in the memory of the caller of Put until Put returns: a copy of it all would have
+// to be made before the first chunk leaves. It is copied chunk by chunk instead, each when its turn comes.
+type loan struct {
+	size int
+
+	mu    sync.Mutex // guards parts, which the sender reads while the caller may want its memory back
+	parts [][]byte   // nil when nobody needs them any more
+}
+
+// borrow is the size from which the bytes in a value are lent, not copied at once.
+const borrow = 64 << 10
+
+// lend returns a pickle in one piece, or, where it travels in chunks, as a loan.
+func lend(parts [][]byte) content {
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	switch {
+	case len(parts) == 1:
+		return content{data: parts[0]}
+	case size <= largestMessage:
+		return content{data: slices.Concat(parts...)}
+	}
+	return content{loan: &loan{size: size, parts: parts}}
+}
+
+// read copies what lies from start on to b. A loan that is over reads as zeros: nobody waits for the rest of it.
+func (l *loan) read(b []byte, start int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parts == nil {
+		clear(b)
+	}
+	for _, part := range l.parts {
+		if start < len(part) {
+			n := copy(b, part[start:])
+			if b = b[n:]; len(b) == 0 {
+				return
+			}
+			start = len(part)
+		}
+		start -= len(part)
+	}
+}
+
+// end gives the caller its memory back. What is still to be sent, or may have to be once more, is copied now.
+func (l *loan) end(unsent bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if unsent {
+		l.parts = [][]byte{slices.Concat(l.parts...)}
+	} else {
+		l.parts = nil
+	}
 }
 
 // assembler puts the chunks of one object together. It copies them, and takes at most 16 times the memory of what

@@ -211,17 +211,16 @@ func (s *Session) send(stream grpc.BidiStreamingClient[raypb.DataRequest, raypb.
 		if next.last {
 			s.left.Store(true)
 		}
-		data, sent := payload(next.msg), 0
-		for i := range parts(next.msg) {
-			out.req, out.chunk = next.msg, i
+		content := next.content()
+		for i := range content.chunks() {
+			out.req, out.content, out.chunk = next.msg, content, i
 			if next.object != nil {
 				out.chunk = next.from()
 			}
-			size := len(chunk(data, i))
-			sent += size
-			s.bytesSent.Add(int64(size))
+			start, sent := content.span(i)
+			s.bytesSent.Add(int64(sent - start))
 			next.moved.touch()
-			next.reportSent(sent, len(data)) // first, so that nothing is told once the answer is there
+			next.reportSent(sent, content.size()) // first, so that nothing is told once the answer is there
 			if stream.SendMsg(&out) != nil {
 				return nil
 			}

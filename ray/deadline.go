@@ -76,7 +76,7 @@ func (s *Session) wait(ctx context.Context, r *request) error {
 		case <-timer.C:
 		}
 		last := max(began.UnixNano(), r.moved.at.Load())
-		if s.out.isQueued(r) {
+		if s.out.stateOf(r) == stateQueued {
 			last = max(last, s.lastMoved.at.Load())
 		}
 		left := s.cfg.CallTimeout - time.Duration(time.Now().UnixNano()-last)

@@ -31,11 +31,12 @@ func (a *Assembler) Bytes() []byte                          { return a.a.bytes()
 // Messages returns the messages of a request.
 func Messages(req *raypb.DataRequest, from int32) []*raypb.DataRequest {
 	var all []*raypb.DataRequest
-	for i := range parts(req) {
+	content := contentOf(req)
+	for i := range content.chunks() {
 		if req.GetGet() != nil {
 			i = from
 		}
-		data, err := dataCodec{}.Marshal(&outgoing{req: req, chunk: i})
+		data, err := dataCodec{}.Marshal(&outgoing{req: req, content: content, chunk: i})
 		if err != nil {
 			panic(err)
 		}

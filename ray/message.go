@@ -14,7 +14,8 @@ import (
 
 // outgoing is one message of the data channel: a whole request, or one chunk of a put or a task.
 type outgoing struct {
-	req *raypb.DataRequest
+	req     *raypb.DataRequest
+	content content
 	// chunk is the number of the chunk, for puts and tasks. For a get it is the first chunk that is asked for.
 	chunk int32
 }
@@ -65,17 +66,15 @@ func (dataCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return nil, fmt.Errorf("ray: a %T on the data channel", v)
 	}
-	var head, data []byte
+	start, end := out.content.span(out.chunk)
 	var body int // the size of the message inside
 	switch x := out.req.GetType().(type) {
 	case *raypb.DataRequest_Get:
 		body = sizeOfGet(x.Get, out.chunk)
 	case *raypb.DataRequest_Put:
-		data = chunk(x.Put.GetData(), out.chunk)
-		body = sizeOfPut(x.Put, out.chunk) + field.SizeMessage(1, len(data))
+		body = sizeOfPut(x.Put, out) + field.SizeMessage(1, end-start)
 	case *raypb.DataRequest_Task:
-		data = chunk(x.Task.GetData(), out.chunk)
-		body = sizeOfTask(x.Task, out.chunk) + field.SizeMessage(10, len(data))
+		body = sizeOfTask(x.Task, out) + field.SizeMessage(10, end-start)
 	default:
 		all, err := proto.Marshal(out.req)
 		if err != nil {
@@ -85,34 +84,40 @@ func (dataCodec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	const outer = 24 // at most: two tags, an id and a length
 	size := outer + body
-	alias := len(data) >= aliasAbove
-	if alias {
-		size -= len(data)
+	apart := out.content.loan != nil || end-start >= aliasAbove
+	if apart {
+		size -= end - start
 	}
 	pool := mem.DefaultBufferPool()
 	buffer := pool.Get(max(size, pooled))
-	head = field.AppendVarint((*buffer)[:0], 1, uint64(uint32(out.req.GetReqId())))
+	head := field.AppendVarint((*buffer)[:0], 1, uint64(uint32(out.req.GetReqId())))
 	switch x := out.req.GetType().(type) {
 	case *raypb.DataRequest_Get:
 		head = field.AppendHead(head, 2, body)
 		head = appendGet(head, x.Get, out.chunk)
 	case *raypb.DataRequest_Put:
 		head = field.AppendHead(head, 3, body)
-		head = appendPut(head, x.Put, out.chunk)
-		head = field.AppendHead(head, 1, len(data))
+		head = appendPut(head, x.Put, out)
+		head = field.AppendHead(head, 1, end-start)
 	case *raypb.DataRequest_Task:
 		head = field.AppendHead(head, 10, body)
-		head = appendTask(head, x.Task, out.chunk)
-		head = field.AppendHead(head, 10, len(data))
+		head = appendTask(head, x.Task, out)
+		head = field.AppendHead(head, 10, end-start)
 	}
-	if !alias {
-		head = append(head, data...)
+	if !apart {
+		head = append(head, out.content.data[start:end]...)
 	}
 	*buffer = head
-	if alias {
-		return mem.BufferSlice{mem.NewBuffer(buffer, pool), mem.SliceBuffer(data)}, nil
+	message := mem.BufferSlice{mem.NewBuffer(buffer, pool)}
+	switch loan := out.content.loan; {
+	case loan != nil:
+		lent := pool.Get(end - start)
+		loan.read(*lent, start)
+		message = append(message, mem.NewBuffer(lent, pool))
+	case apart:
+		message = append(message, mem.SliceBuffer(out.content.data[start:end]))
 	}
-	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
+	return message, nil
 }
 
 func (dataCodec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -234,25 +239,25 @@ func appendGet(b []byte, m *raypb.GetRequest, from int32) []byte {
 
 // The sizes of puts and tasks are without the data, which come last.
 
-func sizeOfPut(m *raypb.PutRequest, chunk int32) int {
-	return field.SizeBytes(2, m.GetClientRefId()) + field.SizeVarint(3, uint64(chunk)) +
-		field.SizeVarint(4, uint64(countChunks(m.GetData()))) + field.SizeVarint(5, uint64(len(m.GetData())))
+func sizeOfPut(m *raypb.PutRequest, out *outgoing) int {
+	return field.SizeBytes(2, m.GetClientRefId()) + field.SizeVarint(3, uint64(out.chunk)) +
+		field.SizeVarint(4, uint64(out.content.chunks())) + field.SizeVarint(5, uint64(out.content.size()))
 }
 
-func appendPut(b []byte, m *raypb.PutRequest, chunk int32) []byte {
+func appendPut(b []byte, m *raypb.PutRequest, out *outgoing) []byte {
 	b = field.AppendBytes(b, 2, m.GetClientRefId())
-	b = field.AppendVarint(b, 3, uint64(chunk))
-	b = field.AppendVarint(b, 4, uint64(countChunks(m.GetData())))
-	return field.AppendVarint(b, 5, uint64(len(m.GetData())))
+	b = field.AppendVarint(b, 3, uint64(out.chunk))
+	b = field.AppendVarint(b, 4, uint64(out.content.chunks()))
+	return field.AppendVarint(b, 5, uint64(out.content.size()))
 }
 
-func sizeOfTask(m *raypb.ClientTask, chunk int32) int {
+func sizeOfTask(m *raypb.ClientTask, out *outgoing) int {
 	return field.SizeVarint(1, uint64(m.GetType())) + field.SizeBytes(2, m.GetName()) + field.SizeBytes(3, m.GetPayloadId()) +
 		field.SizeBytes(6, m.GetClientId()) + sizeOfOptions(7, m.GetOptions()) + sizeOfOptions(8, m.GetBaselineOptions()) +
-		field.SizeBytes(9, m.GetNamespace()) + field.SizeVarint(11, uint64(chunk)) + field.SizeVarint(12, uint64(countChunks(m.GetData())))
+		field.SizeBytes(9, m.GetNamespace()) + field.SizeVarint(11, uint64(out.chunk)) + field.SizeVarint(12, uint64(out.content.chunks()))
 }
 
-func appendTask(b []byte, m *raypb.ClientTask, chunk int32) []byte {
+func appendTask(b []byte, m *raypb.ClientTask, out *outgoing) []byte {
 	b = field.AppendVarint(b, 1, uint64(m.GetType()))
 	b = field.AppendBytes(b, 2, m.GetName())
 	b = field.AppendBytes(b, 3, m.GetPayloadId())
@@ -260,8 +265,8 @@ func appendTask(b []byte, m *raypb.ClientTask, chunk int32) []byte {
 	b = appendOptions(b, 7, m.GetOptions())
 	b = appendOptions(b, 8, m.GetBaselineOptions())
 	b = field.AppendBytes(b, 9, m.GetNamespace())
-	b = field.AppendVarint(b, 11, uint64(chunk))
-	return field.AppendVarint(b, 12, uint64(countChunks(m.GetData())))
+	b = field.AppendVarint(b, 11, uint64(out.chunk))
+	return field.AppendVarint(b, 12, uint64(out.content.chunks()))
 }
 
 func sizeOfOptions(num protowire.Number, m *raypb.TaskOptions) int {

@@ -46,13 +46,14 @@ func (s *Session) objectRef(h *handle) *ObjectRef {
 // structs (by json tags) of such; time.Time as an aware datetime and time.Duration as a timedelta, without nanoseconds; the
 // types of package ray/python; *ObjectRef and *ActorHandle of this session; nested at will. Nil slices and maps are empty
 // ones. Anything else is ErrUnsupportedValue before anything is sent. An Array is a *TaskError where the cluster has no
-// numpy. A value of more than 5 MiB travels in pieces and holds up the requests behind it.
+// numpy. A value of more than 5 MiB travels in pieces and holds up the requests behind it. Put reads the bytes in v until it
+// returns, and not later: if ctx ends while such a value travels, it takes a copy of it.
 func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
-	data, uses, err := s.encode(v)
+	content, uses, err := s.encode(v)
 	if err != nil {
 		return nil, &CallError{Target: "put", Sent: SentNo, Err: err}
 	}
-	h, err := s.put(ctx, "put", data, uses)
+	h, err := s.put(ctx, "put", content, uses)
 	if err != nil {
 		return nil, err
 	}
@@ -60,16 +61,20 @@ func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
 }
 
 // put stores a pickle. What the server cannot read or import is a clean error here, as it is not in a task.
-func (s *Session) put(ctx context.Context, target string, data []byte, uses []*tracked) (*handle, error) {
+func (s *Session) put(ctx context.Context, target string, c content, uses []*tracked) (*handle, error) {
 	r := &struct {
 		request
 		msg  raypb.DataRequest
 		kind raypb.DataRequest_Put
 		body raypb.PutRequest
-	}{request: request{target: target, size: int64(len(data)), uses: uses, progress: progressOf(ctx)}}
-	r.body.Data = data
+	}{request: request{target: target, loan: c.loan, size: int64(c.size()), uses: uses, progress: progressOf(ctx)}}
+	r.body.Data = c.data
 	r.kind.Put, r.msg.Type, r.request.msg = &r.body, &r.kind, &r.msg
-	if err := s.roundTrip(ctx, &r.request); err != nil {
+	err := s.roundTrip(ctx, &r.request)
+	if c.loan != nil {
+		c.loan.end(s.out.stateOf(&r.request) == stateSent)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if r.refused {

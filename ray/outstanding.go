@@ -38,7 +38,9 @@ type request struct {
 	// target names the operation in errors.
 	target string
 	msg    *raypb.DataRequest
-	size   int64
+	// loan is what a put sends, where that is not in msg.
+	loan *loan
+	size int64
 	// internal requests are made by the session itself: no bound refuses them, and Close does not wait for them.
 	internal bool
 	// ping requests may use the reserve beyond the bound.
@@ -266,11 +268,11 @@ func (o *outbox) withdraw(r *request) requestState {
 	return r.state
 }
 
-// isQueued tells whether r waits for the sender.
-func (o *outbox) isQueued(r *request) bool {
+// stateOf returns the state of r, which may be another one by now.
+func (o *outbox) stateOf(r *request) requestState {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return r.state == stateQueued
+	return r.state
 }
 
 // unqueue is called with mu held.

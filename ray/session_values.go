@@ -20,10 +20,13 @@ var (
 	stubName  = []byte(stubClass.Name)
 )
 
-// encode pickles a value and reports the refs in it, which are then in use.
-func (s *Session) encode(v any) ([]byte, []*tracked, error) {
-	data, uses, _, err := s.pickle(func(e *pyvalue.Encoder) (any, error) { return e.Value(v) })
-	return data, uses, err
+// encode pickles a value, whose memory is lent if it is large, and reports the refs in it, which are then in use.
+func (s *Session) encode(v any) (content, []*tracked, error) {
+	parts, uses, _, err := s.pickle(borrow, func(e *pyvalue.Encoder) (any, error) { return e.Value(v) })
+	if err != nil {
+		return content{}, nil, err
+	}
+	return lend(parts), uses, nil
 }
 
 // Kwargs are keyword arguments of a call, in the last place of its arguments: Submit(ctx, fn, 1, ray.Kwargs{"key": 2}).
@@ -35,7 +38,7 @@ func (s *Session) encodeArgs(ctx context.Context, args []any) ([]byte, []*tracke
 	if data, ok := pickle.MarshalPlainCall(args); ok {
 		return data, nil, nil
 	}
-	data, uses, numpy, err := s.pickle(func(e *pyvalue.Encoder) (any, error) {
+	parts, uses, numpy, err := s.pickle(0, func(e *pyvalue.Encoder) (any, error) {
 		args, kwargs, err := encodeKwargs(e, args)
 		if err != nil {
 			return nil, err
@@ -54,7 +57,10 @@ func (s *Session) encodeArgs(ctx context.Context, args []any) ([]byte, []*tracke
 			s.refs.unuse(uses)
 		}
 	}
-	return data, uses, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return parts[0], uses, nil
 }
 
 // splitKwargs takes the keyword arguments off the arguments of a call.
@@ -82,8 +88,9 @@ func encodeKwargs(e *pyvalue.Encoder, args []any) (positional []any, kwargs map[
 	return args, kwargs, nil
 }
 
-// pickle runs an encoder, and ends the uses that it began if it fails. numpy tells that the server needs it.
-func (s *Session) pickle(form func(*pyvalue.Encoder) (any, error)) (data []byte, uses []*tracked, numpy bool, err error) {
+// pickle runs an encoder, and ends the uses that it began if it fails. numpy tells that the server needs it. Where borrow is
+// not 0, bytes of that size are parts of their own in the memory of the value; else there is one part.
+func (s *Session) pickle(borrow int, form func(*pyvalue.Encoder) (any, error)) (parts [][]byte, uses []*tracked, numpy bool, err error) {
 	e := &pyvalue.Encoder{MaxBytes: MaxObjectSize, Ref: func(v any) (any, bool, error) {
 		var kind string
 		var h *handle
@@ -110,24 +117,36 @@ func (s *Session) pickle(form func(*pyvalue.Encoder) (any, error)) (data []byte,
 		err = fmt.Errorf("%w: %w", ErrUnsupportedValue, err)
 	}
 	if err == nil {
-		data, err = marshal(tree)
+		parts, err = marshalParts(tree, borrow)
 	}
 	if err != nil {
 		s.refs.unuse(uses)
 		return nil, nil, false, err
 	}
-	return data, uses, e.NumPy, nil
+	return parts, uses, e.NumPy, nil
 }
 
 func marshal(tree any) ([]byte, error) {
-	data, err := pickle.Marshal(tree)
+	parts, err := marshalParts(tree, 0)
+	if err != nil {
+		return nil, err
+	}
+	return parts[0], nil
+}
+
+func marshalParts(tree any, borrow int) ([][]byte, error) {
+	parts, err := pickle.MarshalParts(tree, borrow)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupportedValue, err)
 	}
-	if len(data) > MaxObjectSize {
-		return nil, fmt.Errorf("%w: %d bytes; a session carries %d at once", ErrUnsupportedValue, len(data), MaxObjectSize)
+	size := 0
+	for _, part := range parts {
+		size += len(part)
 	}
-	return data, nil
+	if size > MaxObjectSize {
+		return nil, fmt.Errorf("%w: %d bytes; a session carries %d at once", ErrUnsupportedValue, size, MaxObjectSize)
+	}
+	return parts, nil
 }
 
 // needNumPy makes sure that the server can import numpy.

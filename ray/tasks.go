@@ -350,7 +350,7 @@ func (s *Session) onceFor(ctx context.Context, target, key string, data []byte) 
 			thing = &importedThing{ready: make(chan struct{})}
 			s.mine.known[key] = thing
 			s.mine.mu.Unlock()
-			h, err := s.put(ctx, target, data, nil)
+			h, err := s.put(ctx, target, content{data: data}, nil)
 			s.mine.mu.Lock()
 			if err != nil {
 				delete(s.mine.known, key)

@@ -23,18 +23,37 @@ import (
 // It does not check that Python can import or call what the value names.
 func Marshal(v any) ([]byte, error) {
 	e := encoder{buf: make([]byte, 0, 64)}
+	if err := e.whole(v); err != nil {
+		return nil, err
+	}
+	return e.buf, nil
+}
+
+// MarshalParts is Marshal in parts that make the pickle when put one behind the other. Bytes (also those of a ByteArray) of
+// at least min are not copied: they are a part of their own, in the memory of v, which has to stay as it is. With a min of 0
+// there is one part.
+func MarshalParts(v any, min int) ([][]byte, error) {
+	e := encoder{buf: make([]byte, 0, 64), borrow: min}
+	if err := e.whole(v); err != nil {
+		return nil, err
+	}
+	return append(e.parts, e.buf), nil
+}
+
+// whole writes a pickle from its first to its last byte.
+func (e *encoder) whole(v any) error {
 	e.op(opProto)
 	e.buf = append(e.buf, highestProtocol)
 	if err := e.value(v, 0); err != nil {
 		var ee *EncodeError
 		if !errors.As(err, &ee) {
-			return nil, &EncodeError{Err: err}
+			return &EncodeError{Err: err}
 		}
 		ee.Path = clip(ee.Path)
-		return nil, ee
+		return ee
 	}
 	e.op(opStop)
-	return e.buf, nil
+	return nil
 }
 
 // plainCallMax is up to which size of their text and bytes MarshalPlainCall takes arguments.
@@ -99,8 +118,11 @@ func clip(path string) string {
 }
 
 type encoder struct {
-	buf   []byte
-	items int
+	buf []byte
+	// borrow is the size from which bytes are parts of their own, if not 0; parts are those before buf.
+	borrow int
+	parts  [][]byte
+	items  int
 	// shared maps to the memo index, or to unfinished while the value is being written.
 	shared   map[*Shared]int
 	memoized int
@@ -158,7 +180,7 @@ func (e *encoder) value(v any, depth int) error {
 		return e.text(x)
 	case []byte:
 		e.sized(opShortBytes, opBinBytes, opBinBytes8, len(x))
-		e.buf = append(e.buf, x...)
+		e.bytes(x)
 	case Global:
 		return e.global(x)
 	case *ByteArray:
@@ -167,7 +189,7 @@ func (e *encoder) value(v any, depth int) error {
 		}
 		e.op(opByteArray8)
 		e.buf = le.AppendUint64(e.buf, uint64(len(x.Data)))
-		e.buf = append(e.buf, x.Data...)
+		e.bytes(x.Data)
 	default:
 		if depth >= defaultMaxDepth {
 			return tooDeep(defaultMaxDepth)
@@ -175,6 +197,15 @@ func (e *encoder) value(v any, depth int) error {
 		return e.container(v, depth+1)
 	}
 	return nil
+}
+
+func (e *encoder) bytes(b []byte) {
+	if e.borrow == 0 || len(b) < e.borrow {
+		e.buf = append(e.buf, b...)
+		return
+	}
+	e.parts = append(e.parts, e.buf, b)
+	e.buf = make([]byte, 0, 64)
 }
 
 func nilPointer(v any) error { return fmt.Errorf("%w: nil %T", ErrUnsupported, v) }
@@ -350,14 +381,14 @@ func (e *encoder) append(add opcode, parts []any, field string, depth int) error
 		return nil
 	}
 	e.op(opMark)
-	if err := e.parts(parts, field, depth); err != nil {
+	if err := e.all(parts, field, depth); err != nil {
 		return err
 	}
 	e.op(add)
 	return nil
 }
 
-func (e *encoder) parts(parts []any, field string, depth int) error {
+func (e *encoder) all(parts []any, field string, depth int) error {
 	for i, part := range parts {
 		if err := e.value(part, depth); err != nil {
 			return within(err, field+"["+strconv.Itoa(i)+"]")
@@ -437,7 +468,7 @@ func (e *encoder) dict(d *Dict, depth int) error {
 func (e *encoder) set(s *Set, depth int) error {
 	if s.Frozen {
 		e.op(opMark)
-		if err := e.parts(s.Items, "", depth); err != nil {
+		if err := e.all(s.Items, "", depth); err != nil {
 			return err
 		}
 		e.op(opFrozenSet)
@@ -455,7 +486,7 @@ func (e *encoder) tuple(t Tuple, depth int) error {
 	if len(t) > 3 {
 		e.op(opMark)
 	}
-	if err := e.parts(t, "", depth); err != nil {
+	if err := e.all(t, "", depth); err != nil {
 		return err
 	}
 	e.op(tupleOf(len(t)))

@@ -99,3 +99,23 @@ func TestPlainCallsAreMarshalledAsAllElse(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeBytesAreNotCopiedIntoParts(t *testing.T) {
+	first, second, short := make([]byte, 1000), bytes.Repeat([]byte("x"), 1000), make([]byte, 999)
+	shared := &pickle.Shared{Value: []any{first, &pickle.ByteArray{Data: second}}}
+	v := []any{short, shared, "text", shared}
+	want, err := pickle.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := pickle.MarshalParts(v, 1000)
+	if err != nil || len(parts) != 5 || &parts[1][0] != &first[0] || &parts[3][0] != &second[0] {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	if !bytes.Equal(bytes.Join(parts, nil), want) {
+		t.Error("the parts together are another pickle")
+	}
+	if _, err := pickle.MarshalParts([]any{first, func() {}}, 1000); !errors.Is(err, pickle.ErrUnsupported) {
+		t.Error(err)
+	}
+}

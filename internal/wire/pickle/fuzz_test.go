@@ -80,6 +80,11 @@ func FuzzRoundTrip(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%#v: %v", v, err)
 		}
+		for _, min := range []int{1, 3, 1000} {
+			if parts, err := pickle.MarshalParts(v, min); err != nil || !bytes.Equal(bytes.Join(parts, nil), pickled) {
+				t.Fatalf("%#v in parts from %d bytes: %v, %q instead of %q", v, min, err, parts, pickled)
+			}
+		}
 		got, err := pickle.Unmarshal(pickled, pickle.Options{})
 		if err != nil {
 			t.Fatalf("%#v: %v", v, err)
