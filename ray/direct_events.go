@@ -46,13 +46,20 @@ func taskCalls(data *corepb.ActorTableData, class *actorClass) map[string]*taske
 	return calls
 }
 
+// setParent names the task from whose method a call is made, if it is.
+func setParent(ctx context.Context, spec *corepb.TaskSpec) {
+	if parent := taskevents.Parent(ctx); parent != nil {
+		spec.ParentTaskId = parent[:]
+	}
+}
+
 // reportSent reports that a call is about to be sent.
 func (d *Direct) reportSent(t *target, method string, spec *corepb.TaskSpec) taskevents.Task {
 	if d.events == nil {
 		return taskevents.Task{}
 	}
 	task := taskevents.Of(spec)
-	d.events.Submitted(task, t.taskCalls[method])
+	d.events.Submitted(task, t.taskCalls[method], spec.GetParentTaskId())
 	return task
 }
 

@@ -117,6 +117,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	spec.ReturnsDynamic, spec.StreamingGenerator = true, true
 	spec.GeneratorBackpressureNumObjects = int64(d.opts.StreamItems) // fatal: 0
 	spec.NumObjectsPerYield = 1
+	setParent(ctx, spec)
 	s := &stream{
 		d: d, t: t, r: r, target: key.method(method), size: size, limit: int64(d.opts.StreamItems), taskID: spec.GetTaskId(), caller: l.caller.GetWorkerId(),
 		generatorID: binary.LittleEndian.AppendUint32(bytes.Clone(spec.GetTaskId()), 1),

@@ -272,6 +272,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	// only those of the trace are his.
 	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
 	req, lane := t.request(method, args)
+	setParent(ctx, req.GetTaskSpec())
 	taskID := req.GetTaskSpec().GetTaskId()
 	reported := d.reportSent(t, method, req.GetTaskSpec())
 	run := func() {

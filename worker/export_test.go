@@ -108,7 +108,7 @@ func (p *Process) Shutdown() {
 	if p.p.raylet != nil {
 		_ = p.p.raylet.conn.Close()
 	}
-	p.p.closeCaller()
+	p.p.closeCaller(0)
 	p.p.closeEvents(0)
 	if p.p.gcs != nil {
 		_ = p.p.gcs.conn.Close()

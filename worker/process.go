@@ -137,6 +137,7 @@ func (p *process) register(ctx, actorCtx context.Context) (*coreWorker, net.List
 		return nil, nil, err
 	}
 	p.events = newTaskEvents(p.launch, p.gcs, os.Getenv, p.log)
+	p.caller.events = p.events != nil
 	if p.raylet, err = dialRaylet(ctx, p.launch.raylet, p.launch.layout.old); err != nil {
 		return nil, nil, err
 	}
@@ -211,7 +212,7 @@ func (p *process) serve(ctx context.Context, core *coreWorker, served, gone <-ch
 	}
 	goodbye := func() error {
 		drained, timeout = nil, time.After(goodbyeTime)
-		p.closeCaller()
+		p.closeCaller(lastReportTime)
 		p.closeEvents(lastReportTime)
 		return p.raylet.disconnect(leaving.exitType, leaving.detail, leaving.exception)
 	}
@@ -292,10 +293,11 @@ func (p *process) drain(core *coreWorker) {
 	}
 }
 
-// closeCaller cuts the calls that the actor has under way: nobody waits for them any more.
-func (p *process) closeCaller() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+// closeCaller cuts the calls that the actor still has under way then, for nobody waits for them any more, and lets the GCS
+// hear of the last ones.
+func (p *process) closeCaller(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	p.caller.close(ctx)
 }
 

@@ -71,6 +71,7 @@ type directCaller struct {
 	gcsAddress, clusterID string
 	credentials           *ray.Credentials
 	tracer                ray.Tracer // may be nil
+	events                bool       // the calls are reported to the GCS
 
 	mu      sync.Mutex    // guards what follows
 	dialing chan struct{} // set while one caller connects; closed when that has ended
@@ -138,7 +139,7 @@ func (c *directCaller) dial(ctx context.Context) (*ray.GCS, *ray.Direct, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	direct, err := ray.NewDirect(gcs, ray.DirectOptions{Tracer: c.tracer})
+	direct, err := ray.NewDirect(gcs, ray.DirectOptions{Tracer: c.tracer, TaskEvents: c.events})
 	if err != nil {
 		return nil, nil, errors.Join(err, gcs.Close())
 	}

@@ -212,8 +212,8 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 	}
 	method := spec.GetFunctionDescriptor().GetPythonFunctionDescriptor().GetFunctionName()
 	// The context outlives the RPC: Ray runs what it has accepted.
-	callCtx, cancel := context.WithCancel(a.ctx)
-	defer cancel()
+	callCtx := &callContext{actor: a.ctx, task: taskevents.TaskID(spec.GetTaskId())}
+	defer callCtx.end()
 	sequence := string(callerID)
 	if w.launch.layout.groupSequence {
 		sequence += spec.GetConcurrencyGroupName()
@@ -221,7 +221,7 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 	c := &call{
 		taskID: string(spec.GetTaskId()), caller: sequence, group: spec.GetConcurrencyGroupName(), method: method,
 		seq: req.GetSequenceNumber(), attempt: spec.GetAttemptNumber(), size: argsSize(spec.GetArgs()),
-		cancel: cancel, granted: make(chan error, 1),
+		cancel: callCtx.end, granted: make(chan error, 1),
 	}
 	var values []value
 	err := errGoexit

@@ -122,6 +122,35 @@ func TestCallsBehindOneThatEndsItsGoroutineRun(t *testing.T) {
 	h.idle()
 }
 
+func TestTheContextOfACallEndsWithIt(t *testing.T) {
+	kept := make(chan context.Context, 1)
+	h := actor(t, methods{
+		"keep": func(_ *thing, ctx context.Context, _ worker.Args) (any, error) { kept <- ctx; return nil, nil },
+		"look": func(_ *thing, ctx context.Context, _ worker.Args) (any, error) {
+			derived, cancel := context.WithCancel(ctx)
+			context.AfterFunc(derived, cancel)
+			kept <- derived
+			return nil, errors.Join(ctx.Err(), derived.Err())
+		},
+	})
+	for _, method := range []string{"keep", "look"} {
+		h.call(method)
+		ctx := <-kept
+		<-ctx.Done()
+		if err := ctx.Err(); !errors.Is(err, context.Canceled) || !errors.Is(context.Cause(ctx), context.Canceled) {
+			t.Errorf("%s: %v", method, err)
+		}
+		if runtime := worker.FromContext(ctx); runtime == nil || runtime.Class != "Thing" {
+			t.Errorf("%s: %+v", method, runtime)
+		}
+		after, cancel := context.WithCancel(ctx)
+		if after.Err() == nil {
+			t.Errorf("%s: a context of one that has ended goes on", method)
+		}
+		cancel()
+	}
+}
+
 func explode() any { panic("explosion") }
 
 func TestTheTransportMayReorderCalls(t *testing.T) {

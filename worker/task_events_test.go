@@ -48,6 +48,7 @@ func TestTaskEvents(t *testing.T) {
 	t.Run("turned off", func(t *testing.T) { s.t = t; s.off() })
 	t.Run("a GCS that is away", func(t *testing.T) { s.t = t; s.away() })
 	t.Run("the timeline", func(t *testing.T) { s.t = t; s.timeline(head) })
+	t.Run("calls out of an actor", func(t *testing.T) { s.t = t; s.callsOut() })
 }
 
 type shownTasks struct {
@@ -212,6 +213,24 @@ func increasing(times []int64) bool {
 		}
 	}
 	return true
+}
+
+// callsOut finds the calls that a Go actor makes, under that from which it makes them.
+func (s shownTasks) callsOut() {
+	t, ctx := s.t, s.t.Context()
+	direct := s.direct()
+	from, to := s.actor(subjects[0]), s.actor(subjects[1])
+	if size, err := direct.Call(ctx, s.namespace, subjects[0], "forward", subjects[1], "size", []byte("seen")); err != nil || size != int64(4) {
+		t.Errorf("%v, %v", size, err)
+	}
+	if err := direct.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	parents := shown(s.await(from.ID, func(tasks []ray.StateTask) bool { return len(shown(tasks, "Subject.forward")) == 1 }), "Subject.forward")
+	called := shown(s.await(to.ID, func(tasks []ray.StateTask) bool { return len(shown(tasks, "Subject.size")) == 1 }), "Subject.size")
+	if called[0].ParentTaskID != parents[0].TaskID || called[0].WorkerID != to.WorkerID || called[0].State != "FINISHED" {
+		t.Errorf("%+v was called by %+v", called[0], parents[0])
+	}
 }
 
 // running finds calls while they run, and after they were cancelled and killed.

@@ -66,7 +66,7 @@ func TestWhatHappensToATaskIsReportedTogether(t *testing.T) {
 		g := &gcs{}
 		b := g.buffer(taskevents.Options{})
 		sent := time.Now().UnixNano()
-		b.Submitted(task(1), call)
+		b.Submitted(task(1), call, []byte("its parent"))
 		time.Sleep(time.Millisecond)
 		from := time.Now()
 		b.Running(task(1), from)
@@ -82,6 +82,7 @@ func TestWhatHappensToATaskIsReportedTogether(t *testing.T) {
 			TaskId: id[:], AttemptNumber: 1, JobId: []byte("job1"),
 			TaskInfo: &corepb.TaskInfoEntry{
 				Type: corepb.TaskType_ACTOR_TASK, Name: "Counter.add", FuncOrClassName: "Counter.add", TaskId: id[:], JobId: []byte("job1"), ActorId: []byte("actor"),
+				ParentTaskId: []byte("its parent"),
 			},
 			StateUpdates: &corepb.TaskStateUpdate{
 				NodeId: []byte("node"), WorkerId: []byte("its worker"), WorkerPid: 7,
@@ -112,13 +113,13 @@ func TestEveryTaskIsReportedOrCountedAsDropped(t *testing.T) {
 		g := &gcs{fail: 2}
 		b := g.buffer(taskevents.Options{Events: 10, Batch: 4})
 		for n := range 15 {
-			b.Submitted(task(n), call)
+			b.Submitted(task(n), call, nil)
 		}
 		for range 3 {
 			b.Ran(task(100), "f", "f", time.Now()) // each takes the place of a task
 		}
 		pass(time.Minute)
-		b.Submitted(task(200), call) // begins anew
+		b.Submitted(task(200), call, nil) // begins anew
 		pass(time.Minute)
 
 		shown, dropped := map[string]int{}, map[string]int{}
@@ -182,14 +183,14 @@ func TestCloseSendsTheRest(t *testing.T) {
 		g := &gcs{}
 		b := g.buffer(taskevents.Options{Batch: 2})
 		for n := range 5 {
-			b.Submitted(task(n), call)
+			b.Submitted(task(n), call, nil)
 		}
 		b.Close(t.Context())
 		b.Close(t.Context())
 		if want := []time.Duration{0, 0, 0}; !slices.Equal(g.times, want) {
 			t.Errorf("reported at %v, not %v", g.times, want)
 		}
-		b.Submitted(task(9), call)
+		b.Submitted(task(9), call, nil)
 		pass(5 * time.Second)
 		if len(g.times) != 3 {
 			t.Error("closed, and reports")
@@ -250,7 +251,7 @@ func TestAnEventIsNotAllocated(t *testing.T) {
 	n := 0
 	if got := testing.AllocsPerRun(1000, func() {
 		from := time.Now()
-		b.Submitted(task0, call)
+		b.Submitted(task0, call, nil)
 		b.Running(task0, from)
 		b.Ran(task0, "Counter.add", "add", from)
 		b.Finished(task0)

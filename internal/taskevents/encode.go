@@ -40,7 +40,7 @@ func (e *event) encodeState(m *corepb.TaskEvents, u *corepb.TaskStateUpdate, w W
 		u.NodeId, u.WorkerId = e.call.NodeID, e.call.WorkerID
 		m.TaskInfo = &corepb.TaskInfoEntry{
 			Type: corepb.TaskType_ACTOR_TASK, Name: e.call.Name, Language: corepb.Language_PYTHON, FuncOrClassName: e.call.Name,
-			JobId: m.JobId, TaskId: m.TaskId, ActorId: e.call.ActorID,
+			JobId: m.JobId, TaskId: m.TaskId, ActorId: e.call.ActorID, ParentTaskId: e.parent,
 		}
 	case running:
 		at(corepb.TaskStatus_RUNNING)

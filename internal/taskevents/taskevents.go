@@ -15,7 +15,7 @@ import (
 
 // Task is one attempt of a task.
 type Task struct {
-	ID      [24]byte
+	ID      TaskID
 	Job     [4]byte
 	Attempt int32
 }
@@ -60,6 +60,7 @@ type event struct {
 	errorType corepb.ErrorType
 	at, until int64  // Unix time in ns; until: of ran
 	call      *Call  // of submitted
+	parent    []byte // of submitted: the task from which the call is made; may be nil
 	label     *label // of ran
 	text      string // of failed: why
 }
@@ -74,9 +75,10 @@ const (
 	maxLabels = 1024
 )
 
-// Submitted reports a call that is about to be sent.
-func (b *Buffer) Submitted(t Task, call *Call) {
-	b.add(event{task: t, kind: submitted, at: time.Now().UnixNano(), call: call})
+// Submitted reports a call that is about to be sent. parent is the id of the task from which it is made; nil: none that is
+// known.
+func (b *Buffer) Submitted(t Task, call *Call, parent []byte) {
+	b.add(event{task: t, kind: submitted, at: time.Now().UnixNano(), call: call, parent: parent})
 }
 
 // Finished reports the end of a call.
