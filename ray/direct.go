@@ -232,7 +232,7 @@ func (d *Direct) answer(ctx context.Context, key actorKey, method string, args [
 	if err != nil {
 		return nil, &CallError{Target: target, Sent: sent, Err: err}
 	}
-	return decodeReply(target, x.reply, x.kept)
+	return decodeReply(target, &x.reply, x.kept)
 }
 
 func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any, detour bool) (*exchange, Sent, error) {

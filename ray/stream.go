@@ -119,7 +119,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	spec.NumObjectsPerYield = 1
 	setParent(ctx, spec)
 	s := &stream{
-		d: d, t: t, r: r, target: key.method(method), size: size, limit: int64(d.opts.StreamItems), taskID: spec.GetTaskId(), caller: l.caller.GetWorkerId(),
+		d: d, t: t, r: r, target: key.method(method), size: size, limit: int64(d.opts.StreamItems), taskID: bytes.Clone(spec.GetTaskId()), caller: l.caller.GetWorkerId(),
 		generatorID: binary.LittleEndian.AppendUint32(bytes.Clone(spec.GetTaskId()), 1),
 		x:           d.exchange(),
 		arrived:     make(chan struct{}, 1), items: map[int64]item{},
@@ -132,7 +132,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	go func() {
 		defer cancel()
 		x := s.x
-		x.reply, x.err = t.pushTask(live, x, req)
+		x.err = t.pushTask(live, x, req)
 		t.heard.Add(1)
 		if x.err != nil {
 			d.owner.retire(t, l)
@@ -140,7 +140,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 			if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
 				d.forget(r, t)
 			}
-		} else if ids := stored(x.reply); len(ids) > 0 {
+		} else if ids := stored(&x.reply); len(ids) > 0 {
 			x.kept = d.free(t, ids)
 		}
 		d.reportEnd(reported, x)
@@ -182,7 +182,7 @@ func (s *stream) outcome() error {
 		return &CallError{Target: s.target, Sent: sent, Err: x.err}
 	}
 	made := int64(len(x.reply.GetStreamingGeneratorReturnIds()))
-	if _, err := decodeReply(s.target, x.reply, x.kept); err != nil && (made == s.delivered || !x.reply.GetIsApplicationError()) {
+	if _, err := decodeReply(s.target, &x.reply, x.kept); err != nil && (made == s.delivered || !x.reply.GetIsApplicationError()) {
 		return err
 	}
 	if made != s.delivered {

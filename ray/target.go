@@ -43,6 +43,7 @@ type target struct {
 	dial        Dialer
 	conn        *grpc.ClientConn
 	worker      corepb.CoreWorkerServiceClient
+	options     []grpc.CallOption // of pushTask
 	taskNo      atomic.Uint64 // unique part of task ids, from a random start
 	heard       atomic.Int64  // answers so far, failures included
 	doubted     chan struct{} // holds one request to ask the GCS whether the actor is still here
@@ -118,8 +119,6 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 			t.localIP = localIP(conn)
 			return conn, nil
 		}),
-		// The size of what is sent is checked before a number is taken for it.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 		// Fixed windows: to find better ones gRPC would send a ping along with every answer.
 		grpc.WithStaticStreamWindowSize(directStreamWindow),
 		grpc.WithStaticConnWindowSize(directConnWindow),
@@ -139,6 +138,10 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 	}
 	t.conn, t.worker = conn, corepb.NewCoreWorkerServiceClient(conn)
 	t.ctx, t.end = context.WithCancelCause(ctx)
+	// The size of what is sent is checked before a number is taken for it.
+	t.options = []grpc.CallOption{
+		grpc.StaticMethod(), grpc.ForceCodecV2(pushtask.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(math.MaxInt32),
+	}
 	return nil
 }
 
@@ -176,34 +179,46 @@ func (t *target) request(method string, args []*corepb.TaskArg) (*corepb.PushTas
 	return t.numbered(lane, seq, method, args), lane
 }
 
+// callMessage is a request, in one piece.
+type callMessage struct {
+	request   corepb.PushTaskRequest
+	spec      corepb.TaskSpec
+	actorTask corepb.ActorTaskSpec
+	taskID    [taskIDLen]byte
+}
+
 // numbered writes a call out. Fields that a Python worker checks with a fatal assertion are marked.
 func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.TaskArg) *corepb.PushTaskRequest {
 	actorID := t.data.GetActorId()
-	taskID := make([]byte, taskIDLen) // fatal: length
+	o := &callMessage{}
+	taskID := o.taskID[:] // fatal: length
 	// fatal: two ids that differ in their first byte alone. The worker overwrites it with the number of the attempt before
 	// it derives the ids of what the method puts and submits from the task's.
 	binary.BigEndian.PutUint64(taskID, t.taskNo.Add(1))
 	copy(taskID[8:], actorID)
 
-	return &corepb.PushTaskRequest{
-		IntendedWorkerId:    t.data.GetAddress().GetWorkerId(),
-		SequenceNumber:      seq, // fatal: negative
-		ClientProcessedUpTo: -1,  // anything else makes the worker drop older calls of ours that still wait
-		TaskSpec: &corepb.TaskSpec{
-			Type:                            corepb.TaskType_ACTOR_TASK, // fatal: NORMAL_TASK
-			Name:                            t.class.taskName(method),
-			Language:                        corepb.Language_PYTHON,
-			FunctionDescriptor:              t.class.descriptor(method),    // fatal: unknown method or class, any hash
-			JobId:                           actorID[actorIDLen-jobIDLen:], // fatal: another job than the actor's
-			TaskId:                          taskID,                        //
-			CallerAddress:                   lane.caller,                   // fatal: length of the worker id
-			Args:                            args,                          // fatal: an argument with neither data nor metadata
-			NumReturns:                      1,                             //
-			GeneratorBackpressureNumObjects: -1,                            // fatal: 0, the default of the wire
-			EnableTaskEvents:                t.taskCalls != nil,
-			ActorTaskSpec:                   &corepb.ActorTaskSpec{ActorId: actorID, ConcurrencyGroupSequenceNumber: uint64(seq)},
-		},
-	}
+	o.actorTask.ActorId, o.actorTask.ConcurrencyGroupSequenceNumber = actorID, uint64(seq)
+
+	spec := &o.spec
+	spec.Type = corepb.TaskType_ACTOR_TASK // fatal: NORMAL_TASK
+	spec.Name = t.class.taskName(method)
+	spec.Language = corepb.Language_PYTHON
+	spec.FunctionDescriptor = t.class.descriptor(method) // fatal: unknown method or class, any hash
+	spec.JobId = actorID[actorIDLen-jobIDLen:]           // fatal: another job than the actor's
+	spec.TaskId = taskID
+	spec.CallerAddress = lane.caller // fatal: length of the worker id
+	spec.Args = args                 // fatal: an argument with neither data nor metadata
+	spec.NumReturns = 1
+	spec.GeneratorBackpressureNumObjects = -1 // fatal: 0, the default of the wire
+	spec.EnableTaskEvents = t.taskCalls != nil
+	spec.ActorTaskSpec = &o.actorTask
+
+	req := &o.request
+	req.IntendedWorkerId = t.data.GetAddress().GetWorkerId()
+	req.SequenceNumber = seq     // fatal: negative
+	req.ClientProcessedUpTo = -1 // anything else makes the worker drop older calls of ours that still wait
+	req.TaskSpec = spec
+	return req
 }
 
 // localIP returns this end's address of a connection.
@@ -245,7 +260,7 @@ func (t *target) doubt() {
 // exchange is one request and its answer.
 type exchange struct {
 	done  chan struct{}
-	reply *corepb.PushTaskReply
+	reply corepb.PushTaskReply
 	err   error // in the vocabulary of this package
 	sent  Sent  // of err
 	kept  error // why a result is still in the object store
@@ -276,7 +291,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	taskID := req.GetTaskSpec().GetTaskId()
 	reported := d.reportSent(t, method, req.GetTaskSpec())
 	run := func() {
-		x.reply, x.err = t.pushTask(live, x, req)
+		x.err = t.pushTask(live, x, req)
 		cancel()
 		t.heard.Add(1)
 		if x.err != nil {
@@ -285,7 +300,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 			if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
 				d.forget(r, t)
 			}
-		} else if ids := stored(x.reply); len(ids) > 0 {
+		} else if ids := stored(&x.reply); len(ids) > 0 {
 			x.kept = d.free(t, ids)
 		}
 		d.reportEnd(reported, x)
@@ -319,19 +334,16 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 // pushTask sends a request and waits for the answer. x.call tells then whether gRPC had handed the request to the network,
 // since the status of a failed call does not: UNAVAILABLE is both a refused connection and one that broke while the
 // method ran.
-func (t *target) pushTask(ctx context.Context, x *exchange, req *corepb.PushTaskRequest) (*corepb.PushTaskReply, error) {
+func (t *target) pushTask(ctx context.Context, x *exchange, req *corepb.PushTaskRequest) error {
 	x.call.Request = req
-	reply := &corepb.PushTaskReply{}
-	options := pushTaskOptions
+	options := t.options
 	if x.trailer != nil {
 		options = append(slices.Clip(options), grpc.Trailer(x.trailer))
 	}
-	err := t.conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &x.call, reply, options...)
+	err := t.conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &x.call, &x.reply, options...)
 	x.call.Request = nil
-	return reply, err
+	return err
 }
-
-var pushTaskOptions = []grpc.CallOption{grpc.StaticMethod(), grpc.ForceCodecV2(pushtask.Codec{})}
 
 // idleExchanges is how many goroutines wait for the next exchange.
 const idleExchanges = 64

@@ -77,11 +77,24 @@ func describe(result any) string {
 
 // reply puts values under the ids under which the caller expects them.
 func reply(spec *corepb.TaskSpec, values []value) *corepb.PushTaskReply {
-	r := &corepb.PushTaskReply{ReturnObjects: make([]*corepb.ReturnObject, len(values))}
+	one := &struct { // what most replies are, in one piece
+		reply  corepb.PushTaskReply
+		list   [1]*corepb.ReturnObject
+		object corepb.ReturnObject
+		id     [taskIDSize + 4]byte
+	}{}
+	r := &one.reply
+	if r.ReturnObjects = one.list[:]; len(values) != 1 {
+		r.ReturnObjects = make([]*corepb.ReturnObject, len(values))
+	}
 	for i, v := range values {
-		id := make([]byte, 0, taskIDSize+4)
-		id = binary.LittleEndian.AppendUint32(append(id, spec.GetTaskId()...), uint32(i+1))
-		r.ReturnObjects[i] = &corepb.ReturnObject{ObjectId: id, Data: v.data, Metadata: v.metadata, Size: int64(len(v.data))}
+		o, id := &one.object, one.id[:0]
+		if i > 0 {
+			o, id = &corepb.ReturnObject{}, nil
+		}
+		o.ObjectId = binary.LittleEndian.AppendUint32(append(id, spec.GetTaskId()...), uint32(i+1))
+		o.Data, o.Metadata, o.Size = v.data, v.metadata, int64(len(v.data))
+		r.ReturnObjects[i] = o
 	}
 	return r
 }
