@@ -2,6 +2,7 @@ package taskevents
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,7 +83,7 @@ type Buffer struct {
 	texts   int // bytes of the errors in events
 	dropped []Task
 	unshown int // events of the timeline that were dropped
-	labels  map[label]*label
+	labels  map[names]*label
 }
 
 // New makes a Buffer that hands events to report, one call at a time. worker is of a process that runs tasks. lost, which may be
@@ -105,6 +106,11 @@ func New(o Options, worker Worker, report func(context.Context, *corepb.TaskEven
 func (b *Buffer) add(e event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.push(e)
+}
+
+// push is add; b.mu is held.
+func (b *Buffer) push(e event) {
 	if b.closed {
 		return
 	}
@@ -121,19 +127,19 @@ func (b *Buffer) add(e event) {
 	}
 }
 
-// labelled returns a copy, the same one for the same label. The original lies in the message of a call.
-func (b *Buffer) labelled(l label) *label {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if known := b.labels[l]; known != nil {
+// labelled returns a copy, the same one for the same names; b.mu is held. The originals lie in the message of a call.
+func (b *Buffer) labelled(n names) *label {
+	if known := b.labels[n]; known != nil {
 		return known
 	}
-	kept := &label{strings.Clone(l.task), strings.Clone(l.function)}
+	n = names{strings.Clone(n.task), strings.Clone(n.function)}
+	quoted, _ := json.Marshal(n.function) // of a text
+	kept := &label{names: n, extra: `{"name":` + string(quoted) + `,"task_id":"`}
 	if b.labels == nil {
-		b.labels = map[label]*label{}
+		b.labels = map[names]*label{}
 	}
 	if len(b.labels) < maxLabels {
-		b.labels[*kept] = kept
+		b.labels[n] = kept
 	}
 	return kept
 }

@@ -2,7 +2,6 @@ package taskevents
 
 import (
 	"encoding/hex"
-	"encoding/json"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
@@ -55,7 +54,8 @@ func (e *event) encodeState(m *corepb.TaskEvents, u *corepb.TaskStateUpdate, w W
 
 // encodeRan gives the timeline what Ray's own workers give it.
 func (b *Buffer) encodeRan(e *event) *corepb.ProfileEvents {
-	extra, _ := json.Marshal(map[string]string{"name": e.label.function, "task_id": hex.EncodeToString(e.task.ID[:])}) // of texts
+	extra := make([]byte, 0, len(e.label.extra)+2*len(e.task.ID)+len(`"}`))
+	extra = append(hex.AppendEncode(append(extra, e.label.extra...), e.task.ID[:]), `"}`...)
 	return &corepb.ProfileEvents{
 		ComponentType: "worker", ComponentId: b.worker.ID, NodeIpAddress: b.worker.NodeIP,
 		Events: []*corepb.ProfileEventEntry{{EventName: "task::" + e.label.task, StartTime: e.at, EndTime: e.until, ExtraData: string(extra)}},

@@ -65,8 +65,15 @@ type event struct {
 	text      string // of failed: why
 }
 
+// names are those of a task and of its method.
+type names struct{ task, function string }
+
 // label is how the timeline names what a task runs.
-type label struct{ task, function string }
+type label struct {
+	names
+
+	extra string // JSON, up to the id of the task
+}
 
 const (
 	// maxText bounds the text of one error, and maxTexts that of all that wait, in bytes.
@@ -106,5 +113,8 @@ func (b *Buffer) Ran(t Task, name, function string, from time.Time) {
 	if b.options.NoTimeline {
 		return
 	}
-	b.add(event{task: t, kind: ran, at: from.UnixNano(), until: time.Now().UnixNano(), label: b.labelled(label{name, function})})
+	until := time.Now().UnixNano()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.push(event{task: t, kind: ran, at: from.UnixNano(), until: until, label: b.labelled(names{name, function})})
 }
