@@ -411,6 +411,7 @@ func (d *Direct) Close(ctx context.Context) error {
 	}
 	d.cancel(ErrClosed)
 	<-drained
+	d.exchanges.close()
 	d.background.Wait()
 	d.closeEvents(ctx)
 	d.owner.close()

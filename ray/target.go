@@ -44,9 +44,9 @@ type target struct {
 	conn        *grpc.ClientConn
 	worker      corepb.CoreWorkerServiceClient
 	options     []grpc.CallOption // of pushTask
-	taskNo      atomic.Uint64 // unique part of task ids, from a random start
-	heard       atomic.Int64  // answers so far, failures included
-	doubted     chan struct{} // holds one request to ask the GCS whether the actor is still here
+	taskNo      atomic.Uint64     // unique part of task ids, from a random start
+	heard       atomic.Int64      // answers so far, failures included
+	doubted     chan struct{}     // holds one request to ask the GCS whether the actor is still here
 
 	ctx context.Context // of the calls; its cause is why they were cut
 	end context.CancelCauseFunc
@@ -351,8 +351,9 @@ const idleExchanges = 64
 // exchangePool runs exchanges on goroutines that are used again: the stack of a new one is too small for gRPC and has to
 // be copied more than once while it grows.
 type exchangePool struct {
-	idle    chan func()
+	idle    chan func() // closed when no more exchanges come
 	waiting atomic.Int32
+	closed  sync.Once
 }
 
 // run has f run on another goroutine. A call is under way, so that d waits for those that end after it.
@@ -370,15 +371,17 @@ func (p *exchangePool) run(d *Direct, f func()) {
 				p.waiting.Add(-1)
 				return
 			}
-			select {
-			case f = <-p.idle:
-				p.waiting.Add(-1)
-			case <-d.ctx.Done():
+			f = <-p.idle
+			p.waiting.Add(-1)
+			if f == nil {
 				return
 			}
 		}
 	})
 }
+
+// close ends the goroutines that wait, when no call is under way any more.
+func (p *exchangePool) close() { p.closed.Do(func() { close(p.idle) }) }
 
 // refusedUnrun begins the text with which a Go worker refuses a call that it did not run.
 const refusedUnrun = "worker: "
