@@ -12,10 +12,17 @@ import (
 )
 
 // Credentials are what connections to a cluster carry: a token, TLS, or both. A nil *Credentials means plain text and no
-// token. Printing them shows no secret.
+// token. Printing them shows no secret. They must not be changed once they are in use. The fields are:
+//
+//   - Token func() (string, error), asked before every call, from several goroutines: StaticToken, TokenFile, or one of the
+//     program's own, which must be quick. Nil: no token.
+//   - TLS *tls.Config, for every connection: TLSFiles.Config makes one of files. Nil: plain text. Ray's servers demand a
+//     certificate of the client as well.
 type Credentials = credentials.Credentials
 
-// TLSFiles name the PEM files for Credentials.TLS; see its method Config.
+// TLSFiles name the PEM files for Credentials.TLS, which its method Config makes: Cert and Key are this process's own
+// certificate and key, CA has the authority that signed those of the servers, and ServerName is the name in the servers'
+// certificates, where it is not the host that is dialled. Cert and Key are read again when they change.
 type TLSFiles = credentials.TLSFiles
 
 // ErrToken means: there is no authentication token where one was to be, since Credentials.Token failed. Nothing was sent, and

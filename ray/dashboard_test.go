@@ -260,6 +260,13 @@ func testJobs(ctx context.Context, t *testing.T, d *ray.Dashboard, s *ray.Sessio
 	if err := d.DeleteJob(ctx, id); err != nil {
 		t.Error(err)
 	}
+	for what, err := range map[string]error{
+		"wait": second(d.WaitJob(ctx, id)), "stop": second(d.StopJob(ctx, id)), "delete": d.DeleteJob(ctx, id), "logs": second(d.JobLogs(ctx, id)),
+	} {
+		if !errors.Is(err, ray.ErrNotFound) {
+			t.Errorf("%s of an unknown job: %v", what, err)
+		}
+	}
 	if _, err := d.JobInfo(ctx, id); !errors.Is(err, ray.ErrNotFound) {
 		t.Errorf("a job that was deleted: %v", err)
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/seedcore/seedcore/internal/rayhead"
 	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
@@ -14,6 +17,42 @@ import (
 // clientAddress and gcsAddress are the addresses of the cluster on which the examples run.
 func clientAddress() string { return raytest.Head(raytest.Example{}).ClientAddress() }
 func gcsAddress() string    { return raytest.Head(raytest.Example{}).GCSAddress() }
+
+// secured is another cluster for the examples: it wants TLS and a token, and has a dashboard.
+var secured = sync.OnceValue(func() (c struct {
+	head        *rayhead.Head
+	files       ray.TLSFiles
+	tokenFile   string
+	credentials *ray.Credentials
+},
+) {
+	var t raytest.Example
+	c.files = raytest.NewAuthority(t).Files(t, "node")
+	c.tokenFile = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(c.tokenFile, []byte("only-for-the-examples"), 0o600); err != nil {
+		panic(err)
+	}
+	environment := map[string]string{
+		"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": c.tokenFile, "RAY_USE_TLS": "1",
+		"RAY_TLS_SERVER_CERT": c.files.Cert, "RAY_TLS_SERVER_KEY": c.files.Key, "RAY_TLS_CA_CERT": c.files.CA,
+	}
+	var err error
+	if c.credentials, err = ray.CredentialsFromEnv(func(name string) string { return environment[name] }); err != nil {
+		panic(err)
+	}
+	cfg := rayhead.Config{Dashboard: true, Credentials: c.credentials}
+	for name, value := range environment {
+		cfg.Env = append(cfg.Env, name+"="+value)
+	}
+	c.head = raytest.NewHead(t, cfg)
+	return c
+})
+
+func securedAddress() string        { return secured().head.ClientAddress() }
+func dashboardAddress() string      { return secured().head.DashboardAddress() }
+func credentials() *ray.Credentials { return secured().credentials }
+func certificates() ray.TLSFiles    { return secured().files }
+func tokenFile() string             { return secured().tokenFile }
 
 var examples struct {
 	mu      sync.Mutex // guards what is below

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seedcore/seedcore/ray"
@@ -166,26 +167,62 @@ func ExampleCredentialsFromEnv() {
 	// Output: <nil>
 }
 
-// Run a program on the cluster and follow what it prints.
+// A cluster that wants TLS with certificates of both sides, and a token, each from files that are read again when they change.
+func ExampleTLSFiles() {
+	ctx := context.Background()
+	files := ray.TLSFiles{Cert: certificates().Cert, Key: certificates().Key, CA: certificates().CA}
+	tls, err := files.Config()
+	if err != nil {
+		panic(err)
+	}
+	s, err := ray.Open(ctx, ray.Config{
+		Address: securedAddress(), Namespace: "demo",
+		Credentials: &ray.Credentials{TLS: tls, Token: ray.TokenFile(tokenFile())},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = s.Close(ctx) }()
+	fmt.Println(ray.NewFunction[int](s, ray.Function{Module: "statistics", Name: "median"}).Call(ctx, []any{1, 2, 3}))
+	// Output: 2 <nil>
+}
+
+// Run a program of this machine on the cluster, follow what it prints, and see what runs there.
 func ExampleDashboard() {
 	ctx := context.Background()
-	d, err := ray.NewDashboard("127.0.0.1:8265", nil)
+	d, err := ray.NewDashboard(dashboardAddress(), credentials()) // without a token: nil
 	if err != nil {
 		panic(err)
 	}
 	defer d.Close()
-	id, err := d.SubmitJob(ctx, ray.JobSpec{Entrypoint: "python -m shop.report"})
+	program, err := ray.FilePackage(os.DirFS("testdata/job"))
 	if err != nil {
 		panic(err)
 	}
-	if err := d.FollowJobLogs(ctx, id, os.Stdout); err != nil {
+	uri, err := d.UploadPackage(ctx, program)
+	if err != nil {
 		panic(err)
 	}
+	id, err := d.SubmitJob(ctx, ray.JobSpec{
+		Entrypoint: "python report.py", RuntimeEnv: &ray.RuntimeEnv{WorkingDir: uri, EnvVars: map[string]string{"MONTH": "May"}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	var log strings.Builder
+	if err := d.FollowJobLogs(ctx, id, &log); err != nil {
+		panic(err)
+	}
+	fmt.Println(strings.Contains(log.String(), "the report of May is ready"))
 	job, err := d.WaitJob(ctx, id)
 	fmt.Println(job.Status, err)
 
-	alive, err := d.Actors(ctx, ray.StateOptions{Filters: []ray.StateFilter{{Key: "state", Value: "ALIVE"}}})
-	fmt.Println(len(alive.Items), "of", alive.Matching, "actors", alive.Truncated, err)
+	actors, err := d.Actors(ctx, ray.StateOptions{Filters: []ray.StateFilter{{Key: "state", Value: "ALIVE"}}})
+	fmt.Println(len(actors.Items), "actors, cut short:", actors.Truncated, err)
+	// Output:
+	// true
+	// SUCCEEDED <nil>
+	// 0 actors, cut short: false <nil>
 }
 
 // The key-value store of the cluster's control store.

@@ -49,13 +49,13 @@ type JobSpec struct {
 
 // JobInfo is what the dashboard tells of a job.
 type JobInfo struct {
-	Type         string            `json:"type"` // SUBMISSION or DRIVER
-	JobID        string            `json:"job_id"`
-	SubmissionID string            `json:"submission_id"`
+	Type         string            `json:"type"`          // SUBMISSION for what SubmitJob started; DRIVER for a session or another driver
+	JobID        string            `json:"job_id"`        // hex, of a driver; empty until a submitted program connects to Ray
+	SubmissionID string            `json:"submission_id"` // of a submitted job
 	Status       JobStatus         `json:"status"`
 	Entrypoint   string            `json:"entrypoint"`
-	Message      string            `json:"message"`
-	ErrorType    string            `json:"error_type"`
+	Message      string            `json:"message"`    // why it has the status, such as the exit code of the command
+	ErrorType    string            `json:"error_type"` // Ray's word for why it failed; mostly empty
 	StartTimeMS  int64             `json:"start_time"` // Unix
 	EndTimeMS    int64             `json:"end_time"`   // Unix; 0 while it runs
 	Metadata     map[string]string `json:"metadata"`
@@ -168,7 +168,8 @@ const (
 	lastJobPause  = 3 * time.Second
 )
 
-// WaitJob waits until the status of a job is final.
+// WaitJob waits until the status of a job is final, and returns what is known of it then. A job that failed or was stopped is
+// no error: look at its Status and Message. ErrNotFound if there is no such job. It waits as long as ctx allows.
 func (d *Dashboard) WaitJob(ctx context.Context, id string) (JobInfo, error) {
 	pace := pacer{firstJobPause, lastJobPause}
 	for {
@@ -182,7 +183,8 @@ func (d *Dashboard) WaitJob(ctx context.Context, id string) (JobInfo, error) {
 	}
 }
 
-// StopJob asks the cluster to end a job, and reports whether it was running.
+// StopJob asks the cluster to end a job, and reports whether it was running; WaitJob says when it has ended. ErrNotFound if
+// there is no such job.
 func (d *Dashboard) StopJob(ctx context.Context, id string) (bool, error) {
 	var answer struct {
 		Stopped bool `json:"stopped"`
@@ -191,12 +193,12 @@ func (d *Dashboard) StopJob(ctx context.Context, id string) (bool, error) {
 	return answer.Stopped, err
 }
 
-// DeleteJob makes the cluster forget a job whose status is final.
+// DeleteJob makes the cluster forget a job whose status is final. ErrNotFound if there is no such job.
 func (d *Dashboard) DeleteJob(ctx context.Context, id string) error {
 	return d.doJob(ctx, "delete job", http.MethodDelete, id, "", nil)
 }
 
-// JobLogs returns what a job has printed so far.
+// JobLogs returns what a job has printed so far. ErrNotFound if there is no such job.
 func (d *Dashboard) JobLogs(ctx context.Context, id string) (string, error) {
 	var answer struct {
 		Logs string `json:"logs"`

@@ -18,7 +18,9 @@ func kvNamespace(namespace string) []byte {
 	return []byte(namespace)
 }
 
-// KVGet returns the value of a key, and whether there is one.
+// KVGet returns the value of a key in the cluster's internal key-value store, and whether there is one. A namespace of keys
+// has nothing to do with one of actors; "" is the one without a name, where Ray keeps packages. All of the store is in the
+// memory of the head node.
 func (s *Session) KVGet(ctx context.Context, namespace, key string) (value []byte, found bool, err error) {
 	answer, err := ask(ctx, s, "kv get "+key, s.rpc.KVGet, &raypb.KVGetRequest{Key: []byte(key), Namespace: kvNamespace(namespace)})
 	if err != nil {
@@ -27,7 +29,8 @@ func (s *Session) KVGet(ctx context.Context, namespace, key string) (value []byt
 	return answer.GetValue(), answer.Value != nil, nil
 }
 
-// KVPut sets the value of a key, if there is none yet or overwrite says so, and reports whether there was one.
+// KVPut sets the value of a key, if there is none yet or overwrite says so, and reports whether there was one. It is carried
+// out once, whatever happens to the connection. See KVGet.
 func (s *Session) KVPut(ctx context.Context, namespace, key string, value []byte, overwrite bool) (existed bool, err error) {
 	answer, err := change(ctx, s, "kv put "+key, s.rpc.KVPut, &raypb.KVPutRequest{
 		Key: []byte(key), Value: value, Overwrite: overwrite, Namespace: kvNamespace(namespace),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -80,6 +81,9 @@ func Main(m *testing.M, opts ...Option) {
 	for _, end := range o.ends {
 		end()
 	}
+	for _, end := range slices.Backward(ofExamples) {
+		end()
+	}
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, "raytest:", err)
 		code = max(code, 1)
@@ -131,14 +135,34 @@ func Head(t testing.TB) *rayhead.Head {
 	return shared.head
 }
 
-// Example is what Head needs of a test, in an example of the documentation. What would fail a test panics.
+// Example is what Head, NewHead and NewAuthority need of a test, in an example of the documentation. What would fail a test
+// panics, and what a test cleans up stays until the end of the test binary.
 type Example struct{ testing.TB }
+
+// ofExamples is what examples leave to be cleaned up. They run one after the other.
+var ofExamples []func()
 
 // Helper does nothing.
 func (Example) Helper() {}
 
 // Fatal panics.
 func (Example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// Context never ends.
+func (Example) Context() context.Context { return context.Background() }
+
+// Cleanup has Main run f when the tests and examples are over.
+func (Example) Cleanup(f func()) { ofExamples = append(ofExamples, f) }
+
+// TempDir makes a directory that is there until the end of the test binary.
+func (e Example) TempDir() string {
+	dir, err := os.MkdirTemp("", "example-")
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
 
 // NewHead starts a head of the test's own, which the test may stop or kill; what is left of it at the end of the test
 // is killed. Fields of cfg that are zero are set as for the shared head. To bring a killed head back at the same
