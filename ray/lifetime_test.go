@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/ray"
 )
 
@@ -28,6 +29,80 @@ func testKillRightAfterCreation(t *testing.T, s *ray.Session) {
 			t.Errorf("killing a dead actor: %v", err)
 		}
 		actor.Release()
+	}
+}
+
+func testCancel(t *testing.T, s *ray.Session) {
+	ctx := deadline(t)
+	for _, force := range []bool{false, true} {
+		refs, err := s.SubmitWith(ctx, function("spin"), ray.TaskOptions{MaxRetries: new(0)}, 80)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, err := s.Submit(ctx, function("echo"), 1) // lets the other one start, as a rule
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second(s.Get(ctx, started)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Cancel(ctx, refs[0], force, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := second(s.Get(ctx, refs[0])); !errors.Is(err, ray.ErrTaskCancelled) && (!force || !errors.Is(err, ray.ErrWorkerCrashed)) {
+			t.Errorf("force %v: %v", force, err)
+		}
+		// Cancelling what is over is nothing.
+		if err := s.Cancel(ctx, refs[0], force, true); err != nil {
+			t.Error(err)
+		}
+	}
+	// What is in C when the interrupt comes is interrupted when it is through.
+	asleep, err := s.SubmitWith(ctx, function("sleep_then"), ray.TaskOptions{NumCPUs: new(0.0)}, 4, "slept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.SubmitWith(ctx, function("sleep_then"), ray.TaskOptions{NumCPUs: new(0.0)}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second(s.Get(ctx, first[0])); err != nil { // lets the other one start, as a rule
+		t.Fatal(err)
+	}
+	if err := s.Cancel(ctx, asleep[0], false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := second(s.Get(ctx, asleep[0])); !errors.Is(err, ray.ErrTaskCancelled) {
+		t.Error(err)
+	}
+	actor := counter(t, s, ray.ActorOptions{})
+	defer actor.Release()
+	if err := second(actor.Call(ctx, "value")); err != nil { // a call that is cancelled before the actor stands leaves a gap, for which Ray waits 30 s
+		t.Fatal(err)
+	}
+	running, err := actor.Submit(ctx, "sleep", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queued, err := actor.Submit(ctx, "incr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Cancel(ctx, running, true, false); err == nil {
+		t.Error("a call of an actor was killed")
+	} else if _, ok := errors.AsType[*ray.TaskError](err); !ok {
+		t.Error(err)
+	}
+	if err := s.Cancel(ctx, queued, false, false); err != nil {
+		t.Error(err)
+	}
+	// Before 2.54 a call that waits at an actor runs all the same; one that is still on its way there is cancelled.
+	err = second(s.Get(ctx, queued))
+	if !errors.Is(err, ray.ErrTaskCancelled) && (err != nil || !raytest.RayBefore(t, "2.54")) {
+		t.Error(err)
+	}
+	if err := s.Cancel(ctx, releasedRef(t, s), false, false); !errors.Is(err, ray.ErrReleased) || ray.SentOf(err) != ray.SentNo {
+		t.Error(err)
 	}
 }
 

@@ -133,16 +133,10 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 		defer cancel()
 		x := s.x
 		x.err = t.pushTask(live, x, req)
-		t.heard.Add(1)
 		if x.err != nil {
 			d.owner.retire(t, l)
-			var moved bool
-			if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
-				d.forget(r, t)
-			}
-		} else if ids := stored(&x.reply); len(ids) > 0 {
-			x.kept = d.free(t, ids)
 		}
+		d.conclude(r, t, x)
 		d.reportEnd(reported, x)
 		d.owner.leave(l, 1)
 		s.ended()

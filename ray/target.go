@@ -293,16 +293,10 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	run := func() {
 		x.err = t.pushTask(live, x, req)
 		cancel()
-		t.heard.Add(1)
 		if x.err != nil {
 			t.retire(lane)
-			var moved bool
-			if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
-				d.forget(r, t)
-			}
-		} else if ids := stored(&x.reply); len(ids) > 0 {
-			x.kept = d.free(t, ids)
 		}
+		d.conclude(r, t, x)
 		d.reportEnd(reported, x)
 		if x.settled.Swap(true) {
 			x.giveUp.Stop()
@@ -329,6 +323,22 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	}
 	t.doubt()
 	return nil
+}
+
+// conclude says what became of a request: of its failure, in the vocabulary of this package, also that the actor is not at t any
+// more; of its result, that it is in the object store, from which it is freed.
+func (d *Direct) conclude(r *route, t *target, x *exchange) {
+	t.heard.Add(1)
+	if x.err == nil {
+		if ids := stored(&x.reply); len(ids) > 0 {
+			x.kept = d.free(t, ids)
+		}
+		return
+	}
+	var moved bool
+	if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
+		d.forget(r, t)
+	}
 }
 
 // pushTask sends a request and waits for the answer. x.call tells then whether gRPC had handed the request to the network,
