@@ -17,8 +17,8 @@ const (
 )
 
 // ErrPackageGone means: the cluster does not have a package that a runtime environment names, or not any more. It comes with
-// ErrRuntimeEnvSetup when a node found out, or without when the session did and could not bring the package back, since its
-// files are gone or changed: nothing was sent then. Upload it again (UploadPackage), from a new Package if the files changed.
+// ErrRuntimeEnvSetup when Open or a node found out, or without when the session did and could not bring the package back,
+// since its files are gone or changed: nothing was sent then. Upload it again (UploadPackage), from a new Package if the files changed.
 // A node that found out refuses the same environment for another ten minutes, whatever is uploaded: one that differs, in
 // EnvVars for example, is set up at once.
 var ErrPackageGone = errors.New("ray: the cluster does not have the package, upload it again")
