@@ -224,7 +224,7 @@ func (s *Session) greet(ctx context.Context) error {
 			cause = ErrNotRay
 		}
 		if s.cfg.Credentials == nil && strings.Contains(err.Error(), "error reading server preface") && !strings.Contains(err.Error(), "HTTP/1.1") {
-			return fmt.Errorf("%w: %w: it accepts connections and says nothing in clear text; the cluster may want TLS (RAY_USE_TLS): %w", ErrNoClientServer, cause, err)
+			return fmt.Errorf("%w: %w: it accepts connections and does not speak HTTP/2 in clear text; the cluster may want TLS (RAY_USE_TLS), or the port is another one: the Ray Client server is mostly at 10001, the dashboard at 8265: %w", ErrNoClientServer, cause, err)
 		}
 		return fmt.Errorf("%w: %w; check that the head node runs with a Ray Client server (ray start --head --ray-client-server-port=10001) and that the address is that port: %w",
 			ErrNoClientServer, cause, err)
