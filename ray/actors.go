@@ -31,6 +31,9 @@ func (c *ActorClass) Name() string {
 	return c.name
 }
 
+// String names the class.
+func (c *ActorClass) String() string { return "ActorClass(" + c.Name() + ")" }
+
 // PythonClass makes the cluster import a class. One that it cannot import is a *TaskError.
 func (s *Session) PythonClass(ctx context.Context, module, name string) (*ActorClass, error) {
 	return s.Class(ctx, Function{Module: module, Name: name})

@@ -103,6 +103,17 @@ func NewDashboardWith(address string, opts DashboardOptions) (*Dashboard, error)
 	return &Dashboard{base: strings.TrimSuffix(u.String(), "/"), name: strings.TrimSuffix(u.Redacted(), "/"), credentials: credentials, http: client}, nil
 }
 
+// String gives the address, without a password.
+func (d *Dashboard) String() string {
+	if d == nil {
+		return "Dashboard(nil)"
+	}
+	return "Dashboard(" + d.name + ")"
+}
+
+// GoString is String: %#v would show the password.
+func (d *Dashboard) GoString() string { return d.String() }
+
 // Close ends idle connections. Requests under way go on.
 func (d *Dashboard) Close() { d.http.CloseIdleConnections() }
 

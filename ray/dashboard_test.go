@@ -455,6 +455,11 @@ func TestDashboardAddress(t *testing.T) {
 	if version, err := d.RayVersion(t.Context()); version != "1.2.3" {
 		t.Errorf("%q, %v", version, err)
 	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if text := fmt.Sprintf(verb, d); !strings.Contains(text, host) || strings.Contains(text, "hunter2") {
+			t.Errorf("printed with %s: %s", verb, text)
+		}
+	}
 	answer = "<html>"
 	_, notRay := d.RayVersion(t.Context())
 	server.Close()

@@ -160,6 +160,12 @@ func (e exception) text() string {
 	if members := lengthOf(e.args[1]); members >= 0 && len(e.args) == 2 && strings.HasSuffix(e.class, "ExceptionGroup") {
 		return fmt.Sprintf("%v (%d sub-exceptions)", e.args[0], members)
 	}
+	// SyntaxError(text, (filename, line, ...))
+	if where, ok := e.args[1].(pickle.Tuple); ok && len(where) > 1 && e.module == "builtins" {
+		if line, ok := where[1].(int64); ok {
+			return fmt.Sprintf("%v (%v, line %d)", e.args[0], where[0], line)
+		}
+	}
 	// OSError(errno, strerror[, filename])
 	if number, ok := e.args[0].(int64); ok && e.module == "builtins" {
 		if text, ok := e.args[1].(string); ok {

@@ -256,6 +256,10 @@ class Stack:
 			t.Errorf("%q was accepted", bad.Source)
 		}
 	}
+	_, err = s.Class(ctx, ray.Function{Name: "Broken", Source: "class Broken:\n    def f(:\n"})
+	if broken, ok := errors.AsType[*ray.TaskError](err); !ok || broken.Class != "SyntaxError" || broken.Message != "invalid syntax (<string>, line 2)" {
+		t.Errorf("%v", err)
+	}
 	if _, err := s.Class(ctx, ray.Function{Name: "Heap", Source: source}); err == nil || !strings.Contains(err.Error(), "the source does not define Heap") {
 		t.Errorf("a class that is not there: %v", err)
 	}

@@ -305,6 +305,9 @@ func (p *Package) checkPlatform(platform string) error {
 		ErrUnsupportedBinary, platform, p.Platform(), goos, goarch)
 }
 
+// String returns the URI.
+func (p *Package) String() string { return p.URI() }
+
 // URI returns the name under which the cluster knows the package; "" for nil.
 func (p *Package) URI() string {
 	if p.check() != nil {

@@ -102,6 +102,14 @@ type SessionStats struct {
 // ID returns the client id of the session, 32 hex digits, which appears in Ray's logs.
 func (s *Session) ID() string { return s.id }
 
+// String names the session, its server and its namespace.
+func (s *Session) String() string {
+	if s == nil {
+		return "Session(nil)"
+	}
+	return fmt.Sprintf("Session(%s at %s, namespace %s)", s.id, s.cfg.Address, s.cfg.Namespace)
+}
+
 // Info returns what the cluster reported when the session was opened. SessionInfo.Untested says whether its Ray version is
 // one that this package was tested with.
 func (s *Session) Info() SessionInfo { return s.info }

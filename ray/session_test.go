@@ -3,6 +3,7 @@ package ray_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +23,13 @@ func TestSessionSaysWhereItIs(t *testing.T) {
 	info := s.Info()
 	if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(s.ID()) || info.ID != s.ID() {
 		t.Errorf("id %q, in info %q", s.ID(), info.ID)
+	}
+	class, err := s.Class(deadline(t), ray.Function{Name: "Small", Source: "class Small: pass"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprint(s, class); text != "Session("+info.ID+" at "+raytest.Head(t).ClientAddress()+", namespace "+ns+") ActorClass(Small)" {
+		t.Errorf("printed: %s", text)
 	}
 	if info.Namespace != ns {
 		t.Errorf("namespace %q instead of %q", info.Namespace, ns)
