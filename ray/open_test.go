@@ -92,10 +92,13 @@ func TestOpenFindsNoClientServer(t *testing.T) {
 		timeout time.Duration
 		hint    string
 	}{
-		"nothing":           {closed.Addr().String(), time.Minute, "refused"},
-		"no such name":      {"no-such-host.invalid:10001", time.Minute, "no-such-host.invalid"},
-		"a web server":      {web.Listener.Addr().String(), time.Minute, "ray start"},
-		"the dashboard":     {listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\nPause on PRI/Upgrade") }), time.Minute, "8265"},
+		"nothing":      {closed.Addr().String(), time.Minute, "refused"},
+		"no such name": {"no-such-host.invalid:10001", time.Minute, "no-such-host.invalid"},
+		"a web server": {web.Listener.Addr().String(), time.Minute, "ray start"},
+		"the dashboard": {listen(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\nPause on PRI/Upgrade")
+			_, _ = io.Copy(io.Discard, c)
+		}), time.Minute, "8265"},
 		"garbage":           {listen(t, func(c net.Conn) { _, _ = c.Write([]byte(strings.Repeat("garbage ", 100))) }), time.Minute, ""},
 		"a closing server":  {listen(t, func(net.Conn) {}), time.Minute, ""},
 		"silence":           {listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), time.Minute, ""},
