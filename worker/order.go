@@ -50,6 +50,8 @@ type call struct {
 	size    int64
 	cancel  func()     // asks the running method to stop
 	run     func()     // is called by the scheduler when the call has a slot; nil: the caller of enter runs the call
+	values  []value    // of run, unless err
+	err     error      // of run
 	granted chan error // receives once: nil when run has ended, or without one when the call has a slot; else why it never will
 
 	state    callState    // guarded by scheduler.mu, as are those below

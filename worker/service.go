@@ -223,12 +223,11 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		seq: req.GetSequenceNumber(), attempt: spec.GetAttemptNumber(), size: argsSize(spec.GetArgs()),
 		cancel: callCtx.end, granted: make(chan error, 1),
 	}
-	var values []value
-	err := errGoexit
 	if !spec.GetStreamingGenerator() {
+		c.err = errGoexit // stands when the method does not return
 		c.run = func() {
 			defer w.ends(w.begins(spec))
-			values, err = w.runTraced(ctx, callCtx, a, c, spec)
+			c.values, c.err = w.runTraced(ctx, callCtx, a, c, spec)
 		}
 	}
 	if err := a.calls.enter(c, req.GetClientProcessedUpTo()); err != nil {
@@ -246,17 +245,17 @@ func (w *coreWorker) callActor(ctx context.Context, req *corepb.PushTaskRequest)
 		return w.streamCall(callCtx, ctx, a, c, spec)
 	}
 	switch {
-	case err == nil:
-		r := reply(spec, values)
+	case c.err == nil:
+		r := reply(spec, c.values)
 		if method == terminateMethod {
 			r.WorkerExiting = true
 			w.exit(exitRequest{exitType: corepb.WorkerExitType_INTENDED_USER_EXIT, detail: "Worker exits by an user request."})
 		}
 		return r, nil
 	case a.calls.wasCancelled(c):
-		return w.cancelled(spec, err)
+		return w.cancelled(spec, c.err)
 	default:
-		return w.failure(spec, a.class+"."+method, err)
+		return w.failure(spec, a.class+"."+method, c.err)
 	}
 }
 
