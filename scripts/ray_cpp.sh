@@ -35,8 +35,8 @@ if [ ! -x "$dir/caller" ] || [ $code -nt "$dir/caller" ]; then
 	cpp=$dir/site/ray/cpp
 	# Ray is compiled with the older form of strings.
 	"$cxx" -std=c++17 -O2 -fPIC -D_GLIBCXX_USE_CXX11_ABI=0 -isystem "$cpp/include" -c $code -o "$dir/caller.o" &&
-		"$cxx" -shared "$dir/caller.o" -o "$dir/caller.so" -L"$cpp/lib" -lray_api -Wl,-rpath,"$cpp/lib" &&
-		"$cxx" "$dir/caller.o" -o "$dir/caller.part" -L"$cpp/lib" -lray_api -Wl,-rpath,"$cpp/lib" ||
+		"$cxx" -shared "$dir/caller.o" -o "$dir/caller.so" -L"$cpp/lib" -lray_api -Wl,-rpath,'$ORIGIN/site/ray/cpp/lib' &&
+		"$cxx" "$dir/caller.o" -o "$dir/caller.part" -L"$cpp/lib" -lray_api -Wl,-rpath,'$ORIGIN/site/ray/cpp/lib' ||
 		missing "$code does not compile against ray-cpp $version with $cxx"
 	mv "$dir/caller.part" "$dir/caller"
 fi
