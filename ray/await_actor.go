@@ -21,12 +21,16 @@ const (
 	diagnoseTime = 5 * time.Second
 	// firstAwait and slowestAwait are the pauses between two questions to the GCS, each twice the one before.
 	firstAwait, slowestAwait = 20 * time.Millisecond, 500 * time.Millisecond
+	// registerTime is for how long an actor that the GCS does not know may be one that it does not know yet: who creates an
+	// actor without a name has its id before Ray has registered it.
+	registerTime = 5 * time.Second
 )
 
 // AwaitActor waits until the constructor of an actor, by its id (ActorHandle.ID), has returned. Ray itself never gives up on
 // an actor whose program does not start: give ctx a deadline. An actor that will never be up is an ActorDiedError, or
-// a RuntimeEnvSetupError, with Ray's reason. One that is not up at the deadline is ErrNotStarted, which wraps ctx's error, with
-// what Diagnose says: looking for that takes up to five seconds more. ErrGCSUnavailable where there is no GCS.
+// a RuntimeEnvSetupError, with Ray's reason; one that Ray does not know after five seconds is an ActorNotFoundError. One that
+// is not up at the deadline is ErrNotStarted, which wraps ctx's error, with what Diagnose says: looking for that takes up to
+// five seconds more. ErrGCSUnavailable where there is no GCS.
 func (c *Client) AwaitActor(ctx context.Context, id string) error {
 	gcs := c.GCS()
 	if gcs == nil {
@@ -36,9 +40,11 @@ func (c *Client) AwaitActor(ctx context.Context, id string) error {
 	if err != nil || len(raw) != actorIDLen {
 		return fmt.Errorf("ray: actor id %q is not %d hex characters", id, 2*actorIDLen)
 	}
+	begun := time.Now()
 	for pause := firstAwait; ; pause = min(2*pause, slowestAwait) {
 		data, err := gcs.actor(ctx, raw)
 		switch {
+		case errors.Is(err, ErrActorNotFound) && time.Since(begun) < registerTime:
 		case err != nil && ctx.Err() == nil:
 			return err
 		case err == nil && data.GetState() == corepb.ActorTableData_ALIVE:

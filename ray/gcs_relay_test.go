@@ -28,6 +28,8 @@ type gcsRelay struct {
 	named, byID atomic.Int64 // questions so far
 	// ask is called with each question for a named actor, and may wait or change it.
 	ask func(context.Context, *corepb.GetNamedActorInfoRequest)
+	// unregistered is how many questions by id are answered as if the actor were not registered yet.
+	unregistered int64
 	// change is called with each answer that has an actor.
 	change func(*corepb.ActorTableData)
 }
@@ -86,7 +88,9 @@ func (r *gcsRelay) GetNamedActorInfo(ctx context.Context, req *corepb.GetNamedAc
 }
 
 func (r *gcsRelay) GetActorInfo(ctx context.Context, req *corepb.GetActorInfoRequest) (*corepb.GetActorInfoReply, error) {
-	r.byID.Add(1)
+	if r.byID.Add(1) <= r.unregistered {
+		return &corepb.GetActorInfoReply{}, nil
+	}
 	reply, err := r.actors.GetActorInfo(ctx, req)
 	if data := reply.GetActorTableData(); data != nil && r.change != nil {
 		r.change(data)
