@@ -40,6 +40,9 @@ func TestAServerWithoutRoom(t *testing.T) {
 	if full, ok := errors.AsType[*ray.FullError](problem); !ok || full.Sign != ray.FullStarved || full.Clients != 2 {
 		t.Errorf("%v", problem)
 	}
+	if err := first.Ping(deadline(t)); err != nil {
+		t.Errorf("the session that has room: %v", err)
+	}
 	for _, f := range doctor.Examine(deadline(t), connector.Config{Address: "ray://" + head.ClientAddress()}) {
 		switch f.Step {
 		case "session", "room":

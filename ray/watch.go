@@ -74,22 +74,38 @@ func (s *Session) logChannel() error {
 	}
 }
 
-// doubt ends the session unless its process answers, or the connection is down, so that nothing can be said about it.
+// doubt ends the session unless its process answers, or the connection is down, so that nothing can be said about it. The
+// process is asked in two ways: a request needs a thread of the server, which has none left when it is full, and the data
+// channel, which has its own, may be busy with a large value.
 func (s *Session) doubt(cause error) {
-	ctx, cancel := context.WithTimeout(s.outgoing(s.ctx), proofTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, proofTimeout)
 	defer cancel()
-	pace := pacer{firstResumePause, lastResumePause}
-	for {
-		_, err := s.rpc.ClusterInfo(ctx, &raypb.ClusterInfoRequest{Type: raypb.ClusterInfoType_IS_INITIALIZED})
-		if err == nil || s.conn.GetState() != connectivity.Ready {
-			return
-		}
-		// The server says "unavailable" while it has not noticed yet that the process is gone, and nothing afterwards.
-		if status.Code(err) != codes.Unavailable || pace.wait(ctx) != nil {
-			break
-		}
+	alive := make(chan bool, 2)
+	go func() { alive <- s.answersRequests(ctx) }()
+	go func() {
+		_, err := s.connectionInfo(ctx, "connection info")
+		alive <- err == nil
+	}()
+	proof := <-alive
+	if proof {
+		cancel()
+	}
+	if proof = <-alive || proof; proof || s.conn.GetState() != connectivity.Ready {
+		return
 	}
 	if s.ctx.Err() == nil {
 		s.cancel(errLost(fmt.Errorf("the process that the server ran for it does not answer any more: %w", cause)))
+	}
+}
+
+// answersRequests asks the process until it answers, or nothing more can come.
+func (s *Session) answersRequests(ctx context.Context) bool {
+	pace := pacer{firstResumePause, lastResumePause}
+	for {
+		_, err := s.rpc.ClusterInfo(s.outgoing(ctx), &raypb.ClusterInfoRequest{Type: raypb.ClusterInfoType_IS_INITIALIZED})
+		// The server says "unavailable" while it has not noticed yet that the process is gone, and nothing afterwards.
+		if err == nil || status.Code(err) != codes.Unavailable || s.conn.GetState() != connectivity.Ready || pace.wait(ctx) != nil {
+			return err == nil
+		}
 	}
 }
