@@ -87,10 +87,7 @@ const borrow = 64 << 10
 
 // lend returns a pickle in one piece, or, where it travels in chunks, as a loan.
 func lend(parts [][]byte) content {
-	size := 0
-	for _, part := range parts {
-		size += len(part)
-	}
+	size := total(parts)
 	switch {
 	case len(parts) == 1:
 		return content{data: parts[0]}
@@ -98,6 +95,13 @@ func lend(parts [][]byte) content {
 		return content{data: slices.Concat(parts...)}
 	}
 	return content{loan: &loan{size: size, parts: parts}}
+}
+
+func total(parts [][]byte) (size int) {
+	for _, part := range parts {
+		size += len(part)
+	}
+	return size
 }
 
 // read copies what lies from start on to b. A loan that is over reads as zeros: nobody waits for the rest of it.

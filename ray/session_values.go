@@ -139,11 +139,7 @@ func marshalParts(tree any, borrow int) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsupportedValue, err)
 	}
-	size := 0
-	for _, part := range parts {
-		size += len(part)
-	}
-	if size > MaxObjectSize {
+	if size := total(parts); size > MaxObjectSize {
 		return nil, fmt.Errorf("%w: %d bytes; a session carries %d at once", ErrUnsupportedValue, size, MaxObjectSize)
 	}
 	return parts, nil
