@@ -238,8 +238,9 @@ func (s *itemStream) waitForRoom(ctx context.Context, index int64, v value) erro
 // caller has dropped its generator (Ray's own actors then wait for ever), but it refuses what comes for one. The caller
 // knows an item that it got twice. That it cannot be reached is not asked here: the connection of the call tells.
 func (s *itemStream) ask(ctx context.Context, index int64, v value) {
+	req := s.item(index, v)
 	for pause := firstAsk; ; pause = min(2*pause, maxAsk) {
-		reply, err := s.client.ReportGeneratorItemReturns(ctx, s.item(index, v))
+		reply, err := s.client.ReportGeneratorItemReturns(ctx, req)
 		switch {
 		case err == nil:
 			s.setConsumed(reply.GetTotalNumObjectConsumed())
