@@ -96,7 +96,7 @@ func testValuesWithoutFormAreRefused(t *testing.T, s *ray.Session) {
 		"too large":    slices.Repeat([]any{make([]byte, 1<<20)}, ray.MaxObjectSize>>20+1),
 	} {
 		for what, err := range map[string]error{"put": second(s.Put(ctx, v)), "argument": second(s.Submit(ctx, function("echo"), "fine", v))} {
-			if !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo {
+			if !errors.Is(err, ray.ErrUnsupportedValue) || ray.SentOf(err) != ray.SentNo || strings.Count(err.Error(), "unsupported value") != 1 {
 				t.Errorf("%s as %s: %.200v", name, what, err)
 			}
 		}

@@ -360,3 +360,19 @@ func TestDirectKeywordArguments(t *testing.T) {
 		}
 	}
 }
+
+// What a user reads of a value that cannot travel: that once, then the place, then the reason.
+func TestTheTextAboutAValue(t *testing.T) {
+	for want, v := range map[string]any{
+		`args[1].sizes[0]: a chan int has no form outside of Go`: map[string]any{"sizes": []any{make(chan int)}},
+		`args[1]: a python.Tuple, which only Python knows`:       python.Tuple{1},
+		`args[1]["a b"]: an integer of 65 bits; 64 fit`:          map[string]any{"a b": new(big.Int).Lsh(big.NewInt(1), 64)},
+		`args["named"]: a string that is not UTF-8; give []byte`: ray.Kwargs{"named": "\xff"},
+		`args[1].Inner: a func() has no form outside of Go`:      struct{ Inner any }{func() {}},
+	} {
+		want = "ray: unsupported value in a direct call: " + want
+		if _, err := ray.EncodeDirect(1, v); err == nil || err.Error() != want || !errors.Is(err, ray.ErrUnsupportedValue) || !errors.Is(err, xlang.ErrUnsupported) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package govalue
 import (
 	"encoding"
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -163,5 +162,5 @@ func (info *typeInfo) find(name string) (field, bool) {
 }
 
 func unsupported(t reflect.Type, why string) error {
-	return fmt.Errorf("%w: a %v %s", ErrUnsupported, t, why)
+	return Unsupported("a %v %s", t, why)
 }

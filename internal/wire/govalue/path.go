@@ -67,5 +67,15 @@ func Key(key any) string {
 // ErrUnsupported is wrapped by the errors of Unfold.
 var ErrUnsupported = errors.New("unsupported value")
 
+// Unsupported returns an error that wraps ErrUnsupported and what the format does. Its text is that of the format alone: it
+// stands behind words of the caller that say what a value could not do.
+func Unsupported(format string, args ...any) error {
+	return unsupportedError{fmt.Errorf(format, args...)}
+}
+
+type unsupportedError struct{ error }
+
+func (e unsupportedError) Unwrap() []error { return []error{ErrUnsupported, e.error} }
+
 // ErrMismatch is wrapped by the errors of Store.
 var ErrMismatch = errors.New("the value does not fit")

@@ -3,7 +3,6 @@ package govalue
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"math/big"
 	"reflect"
 	"slices"
@@ -75,7 +74,7 @@ func number(text json.Number) (any, error) {
 	}
 	f, err := text.Float64()
 	if err != nil || !json.Valid([]byte(text)) {
-		return nil, &Error{Err: fmt.Errorf("%w: %.40q is no json.Number", ErrUnsupported, string(text))}
+		return nil, &Error{Err: Unsupported("%.40q is no json.Number", string(text))}
 	}
 	return f, nil
 }
@@ -89,7 +88,7 @@ func integer(n *big.Int) (any, error) {
 	case n.IsUint64():
 		return n.Uint64(), nil
 	}
-	return nil, &Error{Err: fmt.Errorf("%w: an integer of %d bits; 64 fit", ErrUnsupported, n.BitLen())}
+	return nil, &Error{Err: Unsupported("an integer of %d bits; 64 fit", n.BitLen())}
 }
 
 func unsigned(n uint64) any {
@@ -127,7 +126,7 @@ func entries(rv reflect.Value) (any, error) {
 	slices.SortFunc(out, func(a, b Entry) int { return compareKeys(a.Key, b.Key) })
 	for i := range out[:max(0, len(out)-1)] {
 		if out[i].Key == out[i+1].Key {
-			return nil, Within(Key(out[i].Key), fmt.Errorf("%w: two keys of different types mean the same", ErrUnsupported))
+			return nil, Within(Key(out[i].Key), Unsupported("two keys of different types mean the same"))
 		}
 	}
 	return out, nil

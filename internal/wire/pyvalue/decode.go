@@ -62,7 +62,7 @@ func (d *Decoder) value(v any, depth int) (any, error) {
 			return value, nil
 		}
 	}
-	return nil, unsupported("a %T", v)
+	return nil, unsupported("a %T has no form in Go", v)
 }
 
 func (d *Decoder) list(items []any, depth int) ([]any, error) {

@@ -2,7 +2,6 @@ package pyvalue
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/big"
 	"time"
 	"unicode/utf8"
@@ -39,7 +38,7 @@ type Encoder struct {
 func (e *Encoder) Value(v any) (any, error) { return e.value(v, 0) }
 
 func unsupported(format string, args ...any) error {
-	return &govalue.Error{Err: fmt.Errorf("%w: "+format, append([]any{ErrUnsupported}, args...)...)}
+	return &govalue.Error{Err: govalue.Unsupported(format, args...)}
 }
 
 func (e *Encoder) value(v any, depth int) (any, error) {
@@ -238,7 +237,7 @@ func (e *Encoder) python(v python.Value, depth int) (any, error) {
 	case python.Global:
 		return nil, unsupported("the Python object %v: only functions and classes can be named, by Submit and PythonClass", x)
 	}
-	return nil, unsupported("a %T", v)
+	return nil, unsupported("a %T has no form in Python", v)
 }
 
 func (e *Encoder) set(items []any, frozen bool, depth int) (any, error) {

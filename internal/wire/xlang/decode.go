@@ -38,7 +38,7 @@ func Decode(data, metadata []byte) (any, error) {
 		}
 		return decodeAll(body, objects)
 	default:
-		return nil, fmt.Errorf("%w: metadata %q is none of RAW, XLANG and PYTHON", ErrUnsupported, clip(metadata))
+		return nil, govalue.Unsupported("metadata %q is none of RAW, XLANG and PYTHON", clip(metadata))
 	}
 }
 
@@ -283,7 +283,7 @@ func (d *decoder) ext(n uint64) (any, error) {
 	}
 	// An index has no objects of its own: extensions inside extensions must not recurse.
 	if typ != pythonObject || d.objects == nil {
-		return nil, fmt.Errorf("%w: msgpack extension type %d", ErrUnsupported, typ)
+		return nil, govalue.Unsupported("msgpack extension type %d is unknown", typ)
 	}
 	v, err := decodeAll(b, nil)
 	if err != nil {

@@ -2,7 +2,6 @@ package xlang
 
 import (
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -70,7 +69,7 @@ type encoder struct {
 }
 
 func unsupported(format string, args ...any) error {
-	return &govalue.Error{Err: fmt.Errorf("%w: "+format, append([]any{ErrUnsupported}, args...)...)}
+	return &govalue.Error{Err: govalue.Unsupported(format, args...)}
 }
 
 // value writes the plain types itself, without reflection, since they are nearly all that a call carries; what is left is

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/seedcore/seedcore/internal/wire/govalue"
 	"github.com/seedcore/seedcore/internal/wire/pickle"
 	"github.com/seedcore/seedcore/internal/wire/pyvalue"
 )
@@ -33,7 +34,7 @@ func pickledObjects(b []byte, offset int) ([]any, error) {
 	}
 	v, err := pickle.Unmarshal(b[lengths:lengths+int(size)], pickle.Options{Buffers: buffers})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return nil, govalue.Unsupported("%w", err)
 	}
 	list, ok := v.(*pickle.List)
 	if !ok {
