@@ -125,34 +125,10 @@ func (d *Direct) acquire(ctx context.Context, r *route, detour bool) (*target, e
 	}
 }
 
-// await waits for the end of a search. It returns nil when it is worth looking at the route again. Who has another way waits no
-// longer for a process that refuses connections when half of the time is over: the other half is for that way.
+// await waits for the end of a search, as one of those who wait for it. It returns nil when it is worth looking at the route
+// again.
 func (d *Direct) await(ctx context.Context, s *search, detour bool) error {
-	var half <-chan time.Time
-	if by, ok := ctx.Deadline(); ok && detour {
-		timer := time.NewTimer(time.Until(by) / 2)
-		defer timer.Stop()
-		half = timer.C
-	}
-	var err error
-	for waits := true; waits; {
-		waits = false
-		select {
-		case <-half:
-			d.mu.Lock()
-			err = s.refusal
-			d.mu.Unlock()
-			waits, half = err == nil, nil
-		case <-s.done:
-			if !errors.Is(s.err, errUnwanted) {
-				err = s.err
-			}
-		case <-d.ctx.Done():
-			err = ErrClosed
-		case <-ctx.Done():
-			err = ended(ctx)
-		}
-	}
+	err := d.outcome(ctx, s, detour)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.waiters--
@@ -160,6 +136,37 @@ func (d *Direct) await(ctx context.Context, s *search, detour bool) error {
 		err = unavailable(s.seen, "still "+s.seen.GetState().String(), err)
 	}
 	return err
+}
+
+// outcome waits for what a search comes to. Who has another way (detour) waits no longer for a process that refuses
+// connections when half of the time is over: the other half is for that way.
+func (d *Direct) outcome(ctx context.Context, s *search, detour bool) error {
+	var half <-chan time.Time
+	if by, ok := ctx.Deadline(); ok && detour {
+		timer := time.NewTimer(time.Until(by) / 2)
+		defer timer.Stop()
+		half = timer.C
+	}
+	for {
+		select {
+		case <-half: // once
+			d.mu.Lock()
+			refusal := s.refusal
+			d.mu.Unlock()
+			if refusal != nil {
+				return refusal
+			}
+		case <-s.done:
+			if errors.Is(s.err, errUnwanted) {
+				return nil
+			}
+			return s.err
+		case <-d.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
 }
 
 // start begins a search; d.mu is held and d.ctx has not ended.
