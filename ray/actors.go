@@ -161,7 +161,7 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 		return refuse(err)
 	}
 	if class.object.session != s {
-		_, err := s.refs.acquire(class.object, s)
+		_, err := s.refs.acquire(ctx, class.object, s)
 		return refuse(err)
 	}
 	if err := s.havePackages(ctx, opts.RuntimeEnv); err != nil {
@@ -171,7 +171,7 @@ func (s *Session) CreateActor(ctx context.Context, class *ActorClass, opts Actor
 	if err != nil {
 		return nil, err
 	}
-	used, err := s.refs.acquire(object, s)
+	used, err := s.refs.acquire(ctx, object, s)
 	if err != nil {
 		return refuse(err)
 	}
@@ -297,7 +297,7 @@ func (h *ActorHandle) prepare(ctx context.Context, method string, options pickle
 		return refuse(fmt.Errorf("%w, which is no Python name", &NoSuchMethodError{Method: method}))
 	}
 	s := h.h.session
-	used, err := s.refs.acquire(h.h, s)
+	used, err := s.refs.acquire(ctx, h.h, s)
 	runtime.KeepAlive(h) // until it is in use
 	if err != nil {
 		return refuse(err)
@@ -334,7 +334,7 @@ func begun(target string, err error) error {
 // Kill ends the actor's process at once; calls under way fail. With noRestart the actor is dead for good, whatever its
 // MaxRestarts; without, Ray restarts it as after a crash. Killing a dead actor is no error.
 func (s *Session) Kill(ctx context.Context, h *ActorHandle, noRestart bool) error {
-	used, err := s.refs.acquire(h.hold(), s)
+	used, err := s.refs.acquire(ctx, h.hold(), s)
 	runtime.KeepAlive(h) // until it is in use
 	if err != nil {
 		return &CallError{Target: "kill", Sent: SentNo, Err: err}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -260,6 +261,9 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 		r.err = &CallError{Target: r.target, Sent: SentMaybe, Err: r.err}
 	}
 	s.settle(r)
+	if r.promises != nil {
+		s.refs.fulfil(r, resp.GetPut())
+	}
 	if r.releases != nil {
 		s.refs.releaseDone(r)
 	}
@@ -282,8 +286,8 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 func (s *Session) absorb(r *request, resp *raypb.DataResponse) {
 	switch x := resp.GetType().(type) {
 	case *raypb.DataResponse_Put:
-		if x.Put.GetValid() {
-			r.handles = append(r.single[:0], s.refs.hold(kindObject, x.Put.GetId(), ""))
+		if x.Put.GetValid() && r.promises == nil {
+			s.take(r, kindObject, x.Put.GetId())
 		}
 	case *raypb.DataResponse_TaskTicket:
 		if !x.TaskTicket.GetValid() {
@@ -293,14 +297,23 @@ func (s *Session) absorb(r *request, resp *raypb.DataResponse) {
 		if r.producesActor {
 			kind = kindActor
 		}
-		r.handles = r.single[:0]
-		for _, id := range x.TaskTicket.GetReturnIds() {
-			r.handles = append(r.handles, s.refs.hold(kind, id, r.actor))
-		}
+		s.take(r, kind, x.TaskTicket.GetReturnIds()...)
 	case *raypb.DataResponse_ConnectionInfo:
 		if r.probe {
 			s.probing.Store(false)
 		}
+	}
+}
+
+// take holds what an answer names.
+func (s *Session) take(r *request, kind refKind, ids ...[]byte) {
+	if slices.ContainsFunc(ids, func(id []byte) bool { return len(id) == 0 }) {
+		r.err = errNoID
+		return
+	}
+	r.handles = r.single[:0]
+	for _, id := range ids {
+		r.handles = append(r.handles, s.refs.hold(kind, id, r.actor))
 	}
 }
 

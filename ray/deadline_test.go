@@ -40,7 +40,8 @@ func TestEveryCallHasADeadline(t *testing.T) {
 	ctx := context.Background()
 	settled := s.Stats()
 	calls := map[string]func() error{
-		"put":               func() error { return second(s.Put(ctx, "x")) },
+		"put":               func() error { return second(s.Put(ctx, []any{small})) },
+		"get what is put":   func() error { return second(s.Get(ctx, must(t)(s.Put(ctx, "x")))) },
 		"put a large value": func() error { return second(s.Put(ctx, make([]byte, 12<<20))) },
 		"get":               func() error { return second(s.Get(ctx, small)) },
 		"get all":           func() error { return second(s.GetAll(ctx, []*ray.ObjectRef{small, other})) },
@@ -83,7 +84,7 @@ func TestEveryCallHasADeadline(t *testing.T) {
 			if !errors.Is(err, ray.ErrCallTimeout) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "CallTimeout allows") {
 				t.Errorf("%s: %v", name, err)
 			}
-			waits := name == "get" || name == "get all" || name == "wait" || name == "dynamic refs"
+			waits := name == "get" || name == "get what is put" || name == "get all" || name == "wait" || name == "dynamic refs"
 			if errors.Is(err, ray.ErrGetTimeout) != waits {
 				t.Errorf("%s: %v", name, err)
 			}

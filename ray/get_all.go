@@ -25,7 +25,7 @@ const (
 // strings and arrays of several values may lie in one buffer: clone what is to be kept much longer than the rest.
 func (s *Session) GetAll(ctx context.Context, refs []*ObjectRef) ([]any, error) {
 	const target = "get all"
-	used, err := s.acquireAll(target, refs)
+	used, err := s.acquireAll(ctx, target, refs)
 	if err != nil {
 		return nil, err
 	}

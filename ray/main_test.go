@@ -102,6 +102,8 @@ func TestOneSession(t *testing.T) {
 		"a package that changed":                    testChangedPackage,
 		"a cancelled call leaves the session alone": testCancelledCalls,
 		"a cancelled put leaves the session alone":  testCancelledPut,
+		"a small value is put without waiting":      testPutDoesNotWait,
+		"many callers put small values":             testPutsOfManyCallers,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}

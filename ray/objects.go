@@ -14,15 +14,19 @@ import (
 // is released or the session ends. A ref that the program drops is released some time later, by the garbage collector.
 type ObjectRef struct{ h *handle }
 
-// String names the ref by its ID.
+// String names the ref by its ID, if it has one by now.
 func (r *ObjectRef) String() string {
 	if r == nil {
 		return "ObjectRef(nil)"
 	}
+	if r.h.session.refs.promisedBy(r.h) != nil {
+		return "ObjectRef(being put)"
+	}
 	return "ObjectRef(" + r.ID() + ")"
 }
 
-// ID returns Ray's id of the object, in hex; "" of a nil ref.
+// ID returns Ray's id of the object, in hex; "" of a nil ref, or of one whose Put failed after all. It waits for the answer
+// of a Put that is under way, or the end of the session.
 func (r *ObjectRef) ID() string { return r.hold().id() }
 
 // Release gives the value up. It returns at once; the cluster learns of it when every call that uses the ref has its
@@ -40,47 +44,6 @@ func (s *Session) objectRef(h *handle) *ObjectRef {
 	ref := &ObjectRef{h: h}
 	h.cleanup = runtime.AddCleanup(ref, collect, h)
 	return ref
-}
-
-// Put stores a value in the cluster: nil, bool, numbers, UTF-8 strings, []byte, slices, maps with text or integer keys and
-// structs (by json tags) of such; time.Time as an aware datetime and time.Duration as a timedelta, without nanoseconds; the
-// types of package ray/python; *ObjectRef and *ActorHandle of this session; nested at will. Nil slices and maps are empty
-// ones. Anything else is ErrUnsupportedValue before anything is sent. An Array is a *TaskError where the cluster has no
-// numpy. A value of more than 5 MiB travels in pieces and holds up the requests behind it. Put reads the bytes in v until it
-// returns, and not later: if ctx ends while such a value travels, it takes a copy of it.
-func (s *Session) Put(ctx context.Context, v any) (*ObjectRef, error) {
-	content, uses, err := s.encode(v)
-	if err != nil {
-		return nil, &CallError{Target: "put", Sent: SentNo, Err: err}
-	}
-	h, err := s.put(ctx, "put", content, uses)
-	if err != nil {
-		return nil, err
-	}
-	return s.objectRef(h), nil
-}
-
-// put stores a pickle. What the server cannot read or import is a clean error here, as it is not in a task.
-func (s *Session) put(ctx context.Context, target string, c content, uses []*tracked) (*handle, error) {
-	r := &struct {
-		request
-		msg  raypb.DataRequest
-		kind raypb.DataRequest_Put
-		body raypb.PutRequest
-	}{request: request{target: target, loan: c.loan, size: int64(c.size()), uses: uses, progress: progressOf(ctx)}}
-	r.body.Data = c.data
-	r.kind.Put, r.msg.Type, r.request.msg = &r.body, &r.kind, &r.msg
-	err := s.roundTrip(ctx, &r.request)
-	if c.loan != nil {
-		c.loan.end(s.out.stateOf(&r.request) == stateSent)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if r.refused {
-		return nil, refusalOf(target, r.refusal)
-	}
-	return r.handles[0], nil
 }
 
 // Get waits for the value of a ref and returns it: nil, bool, int64 (uint64 above its range, *big.Int beyond),
@@ -103,9 +66,9 @@ func (s *Session) get(ctx context.Context, target string, h *handle) (any, error
 	if err := s.Err(); err != nil && h != nil && h.session == s {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	t, err := s.refs.acquire(h, s)
+	t, err := s.refs.acquire(ctx, h, s)
 	if err != nil {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
+		return nil, &CallError{Target: target, Sent: SentNo, Err: ranOut(err)}
 	}
 	defer s.refs.unuse([]*tracked{t})
 	return s.value(ctx, target, t, nil)

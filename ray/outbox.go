@@ -16,6 +16,9 @@ var errExhausted = errors.New("all request ids of the session are used up")
 // errBadAnswer: the server answered a request with something that is no answer to it.
 var errBadAnswer = errors.New("ray: the server's answer does not fit the request")
 
+// errNoID: an answer names an object that has no id.
+var errNoID = fmt.Errorf("%w: an object without an id", errBadAnswer)
+
 // pingReserve is how many requests beyond the bound may be pings: whether the server answers has to be seen also when what
 // was given up fills the bound.
 const pingReserve = 100

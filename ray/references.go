@@ -2,6 +2,7 @@ package ray
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -40,6 +41,12 @@ type tracked struct {
 	raw  []byte // id, as it travels
 
 	// The rest is guarded by references.mu.
+
+	// put is the request that is going to name the object: until then there is no id, and nothing but put uses it. broken is
+	// why it never will.
+	put    *request
+	broken error
+
 	actor   string   // the id of the actor whose method has this result, where that is known
 	handles int      // not yet released
 	uses    int      // unanswered requests that name it
@@ -58,10 +65,16 @@ type handle struct {
 	next     *handle // in references.collected
 }
 
-// id is Ray's id in hex; empty for nil.
+// id is Ray's id in hex; empty for nil. It waits for the put that is going to name the object.
 func (h *handle) id() string {
 	if h == nil {
 		return ""
+	}
+	if put := h.session.refs.promisedBy(h); put != nil {
+		<-put.done
+		if h.session.refs.promisedBy(h) != nil {
+			return "" // the session is over
+		}
 	}
 	return hex.EncodeToString([]byte(h.t.id))
 }
@@ -100,10 +113,12 @@ type references struct {
 	session   *Session
 	collected atomic.Pointer[handle] // stack of handles that the garbage collector found; the sender empties it
 
-	mu      sync.Mutex // guards all below and the guarded part of tracked; taken before outbox.mu
-	live    map[string]*tracked
-	waiting []*tracked // may be released, unless they came into use again
-	since   time.Time  // when waiting became non-empty
+	mu   sync.Mutex // guards all below and the guarded part of tracked; taken before outbox.mu
+	live map[string]*tracked
+	// promised are the puts whose objects have no id yet, in their order.
+	promised []*request
+	waiting  []*tracked // may be released, unless they came into use again
+	since    time.Time  // when waiting became non-empty
 	// producers counts unanswered requests whose answer may name an actor that is held already: releasing it meanwhile
 	// would make the new handle a dead one.
 	producers int
@@ -122,8 +137,9 @@ func newReferences(s *Session) *references {
 	return &references{session: s, live: map[string]*tracked{}, released: map[string]int32{}}
 }
 
-// acquire notes that a request is going to use h, so that it is not released before the answer.
-func (t *references) acquire(h *handle, s *Session) (*tracked, error) {
+// acquire notes that a request is going to use h, so that it is not released before the answer. It waits for the put that is
+// going to name the object.
+func (t *references) acquire(ctx context.Context, h *handle, s *Session) (*tracked, error) {
 	if h == nil {
 		return nil, fmt.Errorf("%w: the ref or handle is nil", ErrReleased)
 	}
@@ -136,6 +152,24 @@ func (t *references) acquire(h *handle, s *Session) (*tracked, error) {
 	// A hold that is released after this check waits for the use to end.
 	if h.released.Load() {
 		return nil, fmt.Errorf("%w: %x", ErrReleased, h.t.id)
+	}
+	for h.t.put != nil {
+		put := h.t.put
+		h.t.uses++
+		t.mu.Unlock()
+		err := s.wait(ctx, put)
+		t.mu.Lock()
+		h.t.uses--
+		if err == nil && h.t.put != nil {
+			err = put.err // the session is over
+		}
+		if err != nil {
+			t.enqueue(h.t)
+			return nil, err
+		}
+	}
+	if h.t.broken != nil {
+		return nil, h.t.broken
 	}
 	h.t.uses++
 	return h.t, nil
@@ -171,15 +205,20 @@ func (t *references) holdLocked(kind refKind, id []byte) *handle {
 		ref.handles++
 		return &handle{session: t.session, t: ref}
 	}
-	first := &struct {
+	h := t.first(kind)
+	h.t.id, h.t.raw = string(id), id
+	t.live[h.t.id] = h.t
+	return h
+}
+
+// first returns the first handle of an object or actor.
+func (t *references) first(kind refKind) *handle {
+	both := &struct {
 		tracked
 		handle
-	}{}
-	ref := &first.tracked
-	ref.kind, ref.id, ref.raw, ref.handles = kind, string(id), id, 1
-	t.live[ref.id] = ref
-	first.session, first.t = t.session, ref
-	return &first.handle
+	}{tracked: tracked{kind: kind, handles: 1}, handle: handle{session: t.session}}
+	both.t = &both.tracked
+	return &both.handle
 }
 
 // drop ends the hold of a handle that was marked as released.
@@ -192,7 +231,7 @@ func (t *references) drop(h *handle) {
 
 // enqueue makes ref wait for its release if nothing needs it. Called with mu held.
 func (t *references) enqueue(ref *tracked) {
-	if ref.handles > 0 || ref.uses > 0 || ref.waiting {
+	if ref.handles > 0 || ref.uses > 0 || ref.waiting || ref.broken != nil {
 		return
 	}
 	ref.waiting = true
@@ -377,5 +416,5 @@ func (t *references) produce(delta int) {
 func (t *references) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.live)
+	return len(t.live) + len(t.promised)
 }

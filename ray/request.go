@@ -41,6 +41,8 @@ type request struct {
 	progress func(Progress)
 	// options are those of a task, as Ray's keyword arguments; they are in msg, too.
 	options map[string]any
+	// promises is the object that a put is going to name, where nobody waits for the answer.
+	promises *tracked
 	// releases are what a release names.
 	releases []*tracked
 	// producesActor: the answer names an actor, which may be one that this session holds already.

@@ -20,25 +20,16 @@ var (
 	stubName  = []byte(stubClass.Name)
 )
 
-// encode pickles a value, whose memory is lent if it is large, and reports the refs in it, which are then in use.
-func (s *Session) encode(v any) (content, []*tracked, error) {
-	parts, uses, _, err := s.pickle(borrow, func(e *pyvalue.Encoder) (any, error) { return e.Value(v) })
-	if err != nil {
-		return content{}, nil, err
-	}
-	return lend(parts), uses, nil
-}
-
 // Kwargs are keyword arguments of a call, in the last place of its arguments: Submit(ctx, fn, 1, ray.Kwargs{"key": 2}).
 type Kwargs map[string]any
 
-// encodeArgs is encode for arguments, in the form of a task. What the server cannot read is refused here: there
+// encodeArgs pickles arguments in the form of a task, and reports the refs in them, which are then in use. What the server cannot read is refused here: there
 // it would end the session.
 func (s *Session) encodeArgs(ctx context.Context, args []any) ([]byte, []*tracked, error) {
 	if data, ok := pickle.MarshalPlainCall(args); ok {
 		return data, nil, nil
 	}
-	parts, uses, numpy, err := s.pickle(0, func(e *pyvalue.Encoder) (any, error) {
+	parts, uses, numpy, err := s.pickle(ctx, 0, func(e *pyvalue.Encoder) (any, error) {
 		args, kwargs, err := encodeKwargs(e, args)
 		if err != nil {
 			return nil, err
@@ -90,7 +81,7 @@ func encodeKwargs(e *pyvalue.Encoder, args []any) (positional []any, kwargs map[
 
 // pickle runs an encoder, and ends the uses that it began if it fails. numpy tells that the server needs it. Where borrow is
 // not 0, bytes of that size are parts of their own in the memory of the value; else there is one part.
-func (s *Session) pickle(borrow int, form func(*pyvalue.Encoder) (any, error)) (parts [][]byte, uses []*tracked, numpy bool, err error) {
+func (s *Session) pickle(ctx context.Context, borrow int, form func(*pyvalue.Encoder) (any, error)) (parts [][]byte, uses []*tracked, numpy bool, err error) {
 	e := &pyvalue.Encoder{MaxBytes: MaxObjectSize, Ref: func(v any) (any, bool, error) {
 		var kind string
 		var h *handle
@@ -104,7 +95,7 @@ func (s *Session) pickle(borrow int, form func(*pyvalue.Encoder) (any, error)) (
 		default:
 			return nil, false, nil
 		}
-		t, err := s.refs.acquire(h, s)
+		t, err := s.refs.acquire(ctx, h, s)
 		runtime.KeepAlive(v) // until it is in use
 		if err != nil {
 			return nil, true, &govalue.Error{Err: err}

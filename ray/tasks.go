@@ -178,7 +178,7 @@ func oneResult(target string, results []*handle) (*handle, error) {
 // waits behind it may still run although its ref fails, and after the cancellation of a call that came before the actor
 // stood, Ray lets the next one wait for 30 seconds.
 func (s *Session) Cancel(ctx context.Context, ref *ObjectRef, force, recursive bool) error {
-	used, err := s.refs.acquire(ref.hold(), s)
+	used, err := s.refs.acquire(ctx, ref.hold(), s)
 	runtime.KeepAlive(ref) // until it is in use
 	if err != nil {
 		return &CallError{Target: "cancel", Sent: SentNo, Err: err}
@@ -196,7 +196,7 @@ func (s *Session) Cancel(ctx context.Context, ref *ObjectRef, force, recursive b
 // DynamicRefs waits for a task that was submitted with DynamicReturns and returns the refs of what it yielded.
 func (s *Session) DynamicRefs(ctx context.Context, ref *ObjectRef) ([]*ObjectRef, error) {
 	const target = "dynamic refs"
-	used, err := s.acquireAll(target, []*ObjectRef{ref})
+	used, err := s.acquireAll(ctx, target, []*ObjectRef{ref})
 	if err != nil {
 		return nil, err
 	}

@@ -11,16 +11,16 @@ import (
 )
 
 // acquireAll puts refs into use; the caller returns them with unuse.
-func (s *Session) acquireAll(target string, refs []*ObjectRef) ([]*tracked, error) {
+func (s *Session) acquireAll(ctx context.Context, target string, refs []*ObjectRef) ([]*tracked, error) {
 	refuse := func(err error) ([]*tracked, error) {
 		return nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
 	used := make([]*tracked, 0, len(refs))
 	for i, ref := range refs {
-		t, err := s.refs.acquire(ref.hold(), s)
+		t, err := s.refs.acquire(ctx, ref.hold(), s)
 		if err != nil {
 			s.refs.unuse(used)
-			return refuse(fmt.Errorf("[%d]: %w", i, err))
+			return refuse(fmt.Errorf("[%d]: %w", i, ranOut(err)))
 		}
 		used = append(used, t)
 	}
@@ -44,7 +44,7 @@ func (s *Session) Wait(ctx context.Context, refs []*ObjectRef, numReturns int) (
 	if err := checkWait(refs, numReturns); err != nil {
 		return nil, nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	used, err := s.acquireAll(target, refs)
+	used, err := s.acquireAll(ctx, target, refs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,7 +141,7 @@ func (s *Session) Ready(ctx context.Context, refs []*ObjectRef) (ready, notReady
 	if err := checkWait(refs, 1); err != nil {
 		return nil, nil, &CallError{Target: target, Sent: SentNo, Err: err}
 	}
-	used, err := s.acquireAll(target, refs)
+	used, err := s.acquireAll(ctx, target, refs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,16 +176,16 @@ func checkWait(refs []*ObjectRef, numReturns int) error {
 	if numReturns < 1 || numReturns > len(refs) {
 		return fmt.Errorf("%w: num returns: %d of %d refs", ErrInvalidOption, numReturns, len(refs))
 	}
-	seen := make(map[string]int, len(refs))
+	seen := make(map[*tracked]int, len(refs))
 	for i, ref := range refs {
 		h := ref.hold()
 		if h == nil {
 			continue // refused by name later
 		}
-		if before, ok := seen[h.t.id]; ok {
+		if before, ok := seen[h.t]; ok {
 			return fmt.Errorf("%w: refs %d and %d are the same object", ErrInvalidOption, before, i)
 		}
-		seen[h.t.id] = i
+		seen[h.t] = i
 	}
 	return nil
 }
