@@ -199,12 +199,14 @@ func TestPutsThatFailLater(t *testing.T) {
 	answer := func(change func(*raypb.PutResponse)) {
 		middleman.SetHook(func(m *faultproxy.Message) error {
 			resp := &raypb.DataResponse{}
-			if m.Method != datapath || !m.Response || proto.Unmarshal(m.Data, resp) != nil || resp.GetPut() == nil {
+			if m.Method != datapath || !m.Response {
 				return nil
 			}
-			change(resp.GetPut())
-			var err error
-			m.Data, err = proto.Marshal(resp)
+			err := proto.Unmarshal(m.Data, resp)
+			if err == nil && resp.GetPut() != nil {
+				change(resp.GetPut())
+				m.Data, err = proto.Marshal(resp)
+			}
 			return err
 		})
 	}
