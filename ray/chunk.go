@@ -135,7 +135,7 @@ func (l *loan) end(unsent bool) {
 }
 
 // assembler puts the chunks of one object together. It copies them, and takes at most 16 times the memory of what
-// arrived, whatever was announced. The zero value expects the first chunk of an object of unknown size.
+// arrived, whatever was announced, unless the size was expected. The zero value expects the first chunk of an object of unknown size.
 type assembler struct {
 	data  []byte
 	count int32  // chunks that arrived
@@ -143,6 +143,8 @@ type assembler struct {
 	size  uint64 // announced
 	// received counts bytes, also when data was taken.
 	received uint64
+	// expected is the size for which memory is taken at once: that of an object that came, or left, before.
+	expected uint64
 }
 
 // ahead is how many times the memory of what arrived is taken for what is to come, or up to twice that if all fits then.
@@ -154,10 +156,15 @@ func (a *assembler) next() int32 { return a.count }
 // add takes a chunk and reports whether the object is complete. A chunk that is already here is ignored; a gap, or a
 // chunk that belongs to an object of another size, is an error that wraps errTransfer.
 func (a *assembler) add(c *raypb.GetResponse) (complete bool, err error) {
+	return a.take(c, len(c.Data), func(room []byte) { copy(room, c.Data) })
+}
+
+// take is add for a chunk of which size bytes lie elsewhere: read puts them into their place.
+func (a *assembler) take(c *raypb.GetResponse, size int, read func(room []byte)) (complete bool, err error) {
 	switch {
 	case c.TotalSize > MaxObjectSize:
 		return false, fmt.Errorf("%w: an object of %d bytes; at most %d can be fetched", ErrUnsupportedValue, c.TotalSize, int64(MaxObjectSize))
-	case c.TotalChunks <= 0 || c.ChunkId < 0 || c.ChunkId >= c.TotalChunks || len(c.Data) == 0:
+	case c.TotalChunks <= 0 || c.ChunkId < 0 || c.ChunkId >= c.TotalChunks || size == 0:
 		return false, fmt.Errorf("%w: chunk %d of %d", errTransfer, c.ChunkId, c.TotalChunks)
 	case a.total != 0 && (a.total != c.TotalChunks || a.size != c.TotalSize):
 		return false, fmt.Errorf("%w: %d bytes in %d chunks became %d in %d", errTransfer, a.size, a.total, c.TotalSize, c.TotalChunks)
@@ -167,19 +174,20 @@ func (a *assembler) add(c *raypb.GetResponse) (complete bool, err error) {
 		return false, fmt.Errorf("%w: chunk %d came when %d was due", errTransfer, c.ChunkId, a.next())
 	}
 	a.total, a.size = c.TotalChunks, c.TotalSize
-	received := uint64(len(a.data) + len(c.Data))
+	received := uint64(len(a.data) + size)
 	complete = a.next()+1 == a.total
 	if received > a.size || complete && received != a.size {
 		return false, fmt.Errorf("%w: %d bytes of %d arrived with chunk %d of %d", errTransfer, received, a.size, a.next()+1, a.total)
 	}
 	if received > uint64(cap(a.data)) {
 		room := a.size
-		if ahead*received < a.size/2 {
+		if ahead*received < a.size/2 && a.size > a.expected {
 			room = ahead * received
 		}
 		a.data = append(make([]byte, 0, room), a.data...)
 	}
-	a.data = append(a.data, c.Data...)
+	a.data = a.data[:received]
+	read(a.data[received-uint64(size):])
 	a.received = received
 	a.count++
 	return complete, nil

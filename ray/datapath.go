@@ -36,6 +36,7 @@ func (s *Session) run() {
 	watching.Go(s.watch)
 	watching.Go(s.keepPackages)
 	defer watching.Wait()
+	defer s.out.carrying.Wait()
 	var cutAt time.Time // when the last stream ended on which something came
 	pace := pacer{firstResumePause, lastResumePause}
 	for resuming := false; ; resuming = true {
@@ -260,10 +261,15 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 	if r.err != nil {
 		r.err = &CallError{Target: r.target, Sent: SentMaybe, Err: r.err}
 	}
-	s.settle(r)
 	if r.promises != nil {
 		s.refs.fulfil(r, resp.GetPut())
 	}
+	s.deliver(r)
+}
+
+// deliver makes the answer of r, and what it handed over, known to whoever waits.
+func (s *Session) deliver(r *request) {
+	s.settle(r)
 	if r.releases != nil {
 		s.refs.releaseDone(r)
 	}

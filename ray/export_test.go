@@ -58,6 +58,22 @@ func (r *Receiver) Receive(data mem.BufferSlice) (*raypb.DataResponse, error) {
 	return r.in.resp, err
 }
 
+// ReadPiece reads a message of the answer to GetObject as if it were all there is, and returns what it says.
+func ReadPiece(message mem.BufferSlice) (*raypb.GetResponse, error) {
+	p := piece{object: &assembler{}}
+	at, err := p.read(message)
+	if err != nil {
+		return nil, err
+	}
+	got := proto.CloneOf(&p.head)
+	got.Data = message.Materialize()[at:][:p.size]
+	err = objectCodec{}.Unmarshal(message, &p)
+	if p.complete {
+		got.Data = p.object.bytes()
+	}
+	return got, err
+}
+
 const (
 	LargestMessage = largestMessage
 	ChunkSize      = chunkSize

@@ -50,6 +50,31 @@ func onData(t *testing.T, see func(req *raypb.DataRequest, resp *raypb.DataRespo
 	}
 }
 
+// onPieces makes a hook of one that sees the pieces of values that come one way: on the data channel, or by GetObject.
+func onPieces(t *testing.T, way string, see func(*raypb.GetResponse) error) faultproxy.Hook {
+	data := onData(t, func(_ *raypb.DataRequest, resp *raypb.DataResponse) error {
+		if resp.GetGet() == nil {
+			return nil
+		}
+		return see(resp.GetGet())
+	})
+	return func(m *faultproxy.Message) error {
+		switch {
+		case m.Method != way:
+			return nil
+		case way == datapath:
+			return data(m)
+		case !m.Response:
+			return nil
+		}
+		get := &raypb.GetResponse{}
+		if err := proto.Unmarshal(m.Data, get); err != nil {
+			t.Error(err)
+		}
+		return see(get)
+	}
+}
+
 // behind opens a session through a middleman.
 func behind(t *testing.T) (*faultproxy.Middleman, *ray.Session) {
 	t.Helper()

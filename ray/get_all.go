@@ -102,7 +102,7 @@ func (s *Session) getTogether(ctx context.Context, used []*tracked, values []any
 		in.Ids[i] = []byte(t.id)
 	}
 	mark := s.refs.settled()
-	data, ok := s.getObject(ctx, in)
+	data, ok := s.getList(ctx, in)
 	if !ok {
 		return false
 	}
@@ -122,32 +122,16 @@ func (s *Session) getTogether(ctx context.Context, used []*tracked, values []any
 // getStall is for how long an answer may bring nothing: a server without a free thread takes no notice of the request.
 const getStall = (getTogetherTimeout + 3) * time.Second
 
-// getObject makes the request, and returns the pickle of a list.
-func (s *Session) getObject(ctx context.Context, in *raypb.GetRequest) ([]byte, bool) {
+// getList makes the request, and returns the pickle of a list.
+func (s *Session) getList(ctx context.Context, in *raypb.GetRequest) ([]byte, bool) {
 	live, cancel := context.WithCancel(s.outgoing(ctx))
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	stalled := time.AfterFunc(getStall, cancel)
 	defer stalled.Stop()
-	stream, err := s.rpc.GetObject(live, in)
-	if err != nil {
-		return nil, false
-	}
 	var object assembler
-	for {
-		answer, err := stream.Recv()
-		if err != nil || !answer.GetValid() {
-			return nil, false
-		}
-		s.heard()
-		stalled.Reset(getStall)
-		switch complete, err := object.add(answer); {
-		case err != nil:
-			return nil, false
-		case complete:
-			return object.bytes(), true
-		}
-	}
+	err := s.getObject(live, in, &object, func() { stalled.Reset(getStall) })
+	return object.bytes(), err == nil
 }
 
 // spread converts the list v into values, unless one of them has a meaning of its own.

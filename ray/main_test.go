@@ -65,6 +65,7 @@ func TestOneSession(t *testing.T) {
 		"large values do not stay in memory":        testLargeValuesDoNotStay,
 		"gets of one ref share a transfer":          testGetsOfOneRefShareATransfer,
 		"refs in values":                            testRefsInValues,
+		"refs in large values":                      testRefsInLargeValues,
 		"functions":                                 testFunctions,
 		"typed stubs":                               testTypedStubs,
 		"get all":                                   testGetAll,

@@ -55,7 +55,9 @@ func (s *Session) objectRef(h *handle) *ObjectRef {
 // that holds itself wraps ErrUnsupportedValue.
 //
 // Several Gets of one ref share one transfer. A Get that its caller gave up goes on at the server, until the value is
-// there.
+// there. A value of more than 5 MiB that this session put, or fetched before, comes by a request of its own, which takes one
+// of the server's threads meanwhile; two of them are under way at most. All others come on the session's stream, and so
+// does such a value where that does not work out: it may then begin again.
 func (s *Session) Get(ctx context.Context, ref *ObjectRef) (any, error) {
 	v, err := s.get(ctx, "get", ref.hold())
 	runtime.KeepAlive(ref) // the collector would release it before it is in use
@@ -118,6 +120,9 @@ func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, sta
 			data = bytes.Clone(data)
 		}
 		v, stubs, err := load(data)
+		if err == nil && r.listed {
+			v, err = only(v)
+		}
 		if err != nil {
 			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: %w", ErrUnsupportedValue, err)}
 		}
@@ -146,6 +151,7 @@ func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, sta
 		if err != nil {
 			return nil, err
 		}
+		s.refs.sized(t, len(data))
 		return v, nil
 	}
 }
@@ -220,8 +226,10 @@ func (t *references) fetchOf(ref *tracked, progress func(Progress)) (*request, e
 	get.kind.Get, get.msg.Type = &get.body, &get.kind
 	r := &get.request
 	r.target, r.msg, r.object, r.fetches, r.uses, r.progress, r.actor = "get", &get.msg, &get.object, ref, get.uses[:], progress, ref.actor
-	if err := t.session.out.add(r); err != nil {
-		return nil, err
+	if !t.fetchApart(r) {
+		if err := t.session.out.add(r); err != nil {
+			return nil, err
+		}
 	}
 	ref.uses++
 	ref.fetch = r

@@ -149,6 +149,19 @@ func testLargeValuesTravelInChunks(t *testing.T, s *ray.Session) {
 	if got, ok := v.([]byte); !ok || !bytes.Equal(got, big) {
 		t.Fatalf("70 MiB became a %T of another content", v)
 	}
+	// What a task returns comes on the data channel, the first time.
+	result, err := s.Submit(ctx, function("echo"), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err = s.Get(watched, result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps(false)
+	if got, ok := v.([]byte); !ok || !bytes.Equal(got, big) {
+		t.Fatalf("70 MiB became a %T of another content", v)
+	}
 	// As an argument, too.
 	sum, err := s.Submit(ctx, ray.Function{Module: "drivertest", Name: "length"}, big[:12<<20])
 	if err != nil {

@@ -39,6 +39,9 @@ type outbox struct {
 	refused error
 	queue   requestQueue
 	sent    map[int32]*request
+	// apart are the gets under way that do not go through the sender, and carrying what carries them. See getLarge.
+	apart    map[*request]struct{}
+	carrying sync.WaitGroup
 	// unanswered are the sent requests whose answers the server caches, in ascending order. Those that were answered are
 	// dropped once they are in front.
 	unanswered []*request
@@ -59,7 +62,7 @@ type outbox struct {
 func newOutbox(maxRequests int, maxBytes int64) *outbox {
 	return &outbox{
 		maxRequests: maxRequests, maxBytes: maxBytes,
-		wake: make(chan struct{}, 1), sent: map[int32]*request{}, actors: map[string]int{},
+		wake: make(chan struct{}, 1), sent: map[int32]*request{}, apart: map[*request]struct{}{}, actors: map[string]int{},
 	}
 }
 
@@ -74,6 +77,17 @@ func (o *outbox) signal() {
 func (o *outbox) add(r *request) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := o.admit(r); err != nil {
+		return err
+	}
+	r.state = stateQueued
+	o.queue.push(r)
+	o.signal()
+	return nil
+}
+
+// admit counts r in, with one waiter, or says why not. Called with mu held.
+func (o *outbox) admit(r *request) error {
 	if o.refused != nil && !r.last {
 		return o.refused
 	}
@@ -82,7 +96,7 @@ func (o *outbox) add(r *request) error {
 		if r.ping {
 			limit += pingReserve
 		}
-		if n := o.queue.n + len(o.sent); n >= limit {
+		if n := o.queue.n + len(o.sent) + len(o.apart); n >= limit {
 			return &OverloadedError{"calls", int64(limit), int64(n), 1}
 		}
 		if n, limit := o.actors[r.actor], max(o.maxRequests/actorShare, 1); n >= limit {
@@ -96,9 +110,6 @@ func (o *outbox) add(r *request) error {
 	}
 	o.count(r, 1)
 	r.done = make(chan struct{})
-	r.state = stateQueued
-	o.queue.push(r)
-	o.signal()
 	return nil
 }
 
@@ -340,8 +351,12 @@ func (o *outbox) fail(err error) {
 	for _, r := range o.sent {
 		o.failOne(r, SentMaybe, err)
 	}
+	for r := range o.apart {
+		o.failOne(r, SentMaybe, err)
+	}
 	o.queue = requestQueue{}
 	clear(o.sent)
+	clear(o.apart)
 	clear(o.actors)
 	o.unanswered, o.room = nil, nil
 	o.bytes = 0
@@ -374,5 +389,5 @@ func (o *outbox) drained() <-chan struct{} {
 func (o *outbox) counts() (queued, sent, inUse int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.queue.n, len(o.sent), o.inUse
+	return o.queue.n, len(o.sent) + len(o.apart), o.inUse
 }

@@ -1,13 +1,16 @@
 package ray
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // Progress tells how much of a value has crossed the connection, in bytes.
 type Progress struct {
 	// Upload: a value or the arguments of a call travel to the cluster; otherwise a value comes from there.
 	Upload bool
 	// Done of Total bytes are handed to the connection, or arrived. After a cut an upload begins again at 0, and a download
-	// goes on.
+	// goes on; where the server does not let it, it begins again, too.
 	Done, Total int64
 }
 
@@ -18,7 +21,15 @@ type progressKey struct{}
 // time: it must be quick, and must not use the session. Of several Gets that share a transfer, the first one's is told. After
 // the caller's context has ended, report may be called on.
 func WithProgress(ctx context.Context, report func(Progress)) context.Context {
-	return context.WithValue(ctx, progressKey{}, report)
+	if report == nil {
+		return context.WithValue(ctx, progressKey{}, report)
+	}
+	var one sync.Mutex // held by who reports: sender, receiver and large gets are goroutines of their own
+	return context.WithValue(ctx, progressKey{}, func(p Progress) {
+		one.Lock()
+		defer one.Unlock()
+		report(p)
+	})
 }
 
 func progressOf(ctx context.Context) func(Progress) {

@@ -72,6 +72,7 @@ func (s *Session) put(ctx context.Context, target string, c content, uses []*tra
 	if r.refused {
 		return nil, refusalOf(target, r.refusal)
 	}
+	s.refs.sized(r.handles[0].t, c.size())
 	return r.handles[0], nil
 }
 

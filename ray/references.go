@@ -50,6 +50,7 @@ type tracked struct {
 	actor   string   // the id of the actor whose method has this result, where that is known
 	handles int      // not yet released
 	uses    int      // unanswered requests that name it
+	large   int      // the size of its pickle, where that is known to be above largestMessage
 	waiting bool     // in references.waiting
 	fetch   *request // the get under way, shared by all who want the value
 	arrived *request // a get whose value nobody took yet, see keep

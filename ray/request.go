@@ -60,6 +60,7 @@ type request struct {
 	// handles, or, if the server refused it, the exception that it gave for that; of all else there is the answer.
 	answer  *raypb.DataResponse
 	data    []byte
+	listed  bool // data is the pickle of a list with the value in it
 	refused bool
 	refusal []byte
 	err     error

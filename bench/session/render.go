@@ -29,7 +29,7 @@ var requests = map[string]map[string]string{
 	opGet:       {waySame: "G", wayShipped: "D"},
 	opPut:       {waySame: "U", wayShipped: "U R64"},
 	opPut100:    {wayShipped: "U R64"},
-	opGet100:    {waySame: "G", wayShipped: "D"},
+	opGet100:    {waySame: "G", wayShipped: "G"},
 }
 
 // pythonRequests are those of the Python side, without the releases.
