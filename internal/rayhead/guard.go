@@ -29,7 +29,7 @@ const (
 
 // launch starts the guard, and through it `ray start`.
 func launch(cfg Config) (_ *Head, err error) {
-	h := &Head{logger: cfg.Logger, secured: cfg.Credentials, output: newLastLines(cfg.Output), done: make(chan struct{})}
+	h := &Head{logger: cfg.Logger, secured: cfg.Credentials, output: newOutput(cfg.Output), done: make(chan struct{})}
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)
 	}
@@ -73,7 +73,7 @@ func (h *Head) wait() {
 	h.mu.Lock()
 	asked := h.asked
 	if !asked {
-		h.err = fmt.Errorf("%w (guard: %s); its last output:\n%s", ErrEnded, h.cmd.ProcessState, h.output)
+		h.err = fmt.Errorf("%w (guard: %s): %s", ErrEnded, h.cmd.ProcessState, h.output)
 	}
 	h.mu.Unlock()
 	h.logger.Info("Ray head has ended", "asked", asked)

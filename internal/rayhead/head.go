@@ -89,7 +89,7 @@ type Head struct {
 
 	cmd       *exec.Cmd // the guard
 	stdin     io.WriteCloser
-	output    *lastLines
+	output    *output
 	release   func() // gives the ports back
 	ownedBase bool
 	done      chan struct{} // closed by wait, the goroutine that owns cmd
@@ -101,7 +101,7 @@ type Head struct {
 
 // Start starts a head and returns when its GCS knows the node as alive, its Ray Client server answers and, if asked
 // for, its dashboard does. ctx bounds the start only; without a deadline in it the bound is 90 seconds. On an error
-// nothing is left running, and the error holds the last lines that Ray printed.
+// nothing is left running, and the error says what Ray said of it.
 func Start(ctx context.Context, cfg Config) (*Head, error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("rayhead: a local Ray head needs Linux, this is %s: start Ray by other means and set RAY_ADDRESS", runtime.GOOS)
@@ -153,7 +153,7 @@ func (h *Head) TempDir() string { return h.tempDir }
 func (h *Head) Done() <-chan struct{} { return h.done }
 
 // Err returns nil while the head runs and after Stop or Kill. After the head ended by itself it returns an error that
-// wraps ErrEnded and holds the last lines that Ray printed.
+// wraps ErrEnded and says what Ray said of it.
 func (h *Head) Err() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

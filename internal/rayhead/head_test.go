@@ -193,12 +193,29 @@ func TestEndsByItself(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("the head did not end after its GCS")
 	}
-	if err := head.Err(); !errors.Is(err, rayhead.ErrEnded) || !strings.Contains(err.Error(), "gcs_server") {
-		t.Errorf("Err is %v, want ErrEnded with Ray's own words", err)
+	err := head.Err()
+	if !errors.Is(err, rayhead.ErrEnded) {
+		t.Fatalf("Err is %v, want ErrEnded", err)
+	}
+	// Ray ends with more than a hundred lines of the statistics of its GCS.
+	lines := strings.Split(err.Error(), "\n")
+	if !strings.Contains(lines[0], "gcs_server [exit code=-9]") || len(lines) > 12 {
+		t.Errorf("Err is in its %d lines\n%v", len(lines), err)
 	}
 	wantNothingLeft(t, head.TempDir())
 	if err := head.Stop(t.Context()); err != nil {
 		t.Errorf("Stop of an ended head: %v", err)
+	}
+}
+
+// An exception of `ray start` is told in the first line.
+func TestStartSaysWhatRayRaised(t *testing.T) {
+	_, err := rayhead.Start(startContext(t), rayhead.Config{Python: python(t), Env: []string{"RAY_OVERRIDE_RESOURCES={"}})
+	if !errors.Is(err, rayhead.ErrEnded) {
+		t.Fatalf("error %v, want ErrEnded", err)
+	}
+	if first, _, _ := strings.Cut(err.Error(), "\n"); !strings.Contains(first, "JSONDecodeError") {
+		t.Errorf("the first line does not name the exception:\n%v", err)
 	}
 }
 

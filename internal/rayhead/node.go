@@ -63,7 +63,7 @@ func (h *Head) AddNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 		args = append(args, "--num-cpus", strconv.Itoa(cfg.NumCPUs))
 	}
 	n := &Node{done: make(chan struct{})}
-	output := newLastLines(cfg.Output)
+	output := newOutput(cfg.Output)
 	var err error
 	if n.cmd, n.stdin, err = h.startGuard(false, output, environment(cfg.Env), args); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (h *Head) AddNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	}()
 	if n.id, err = h.awaitNode(ctx, n, name); err != nil {
 		n.Kill()
-		return nil, fmt.Errorf("%w; its last output:\n%s", err, output)
+		return nil, fmt.Errorf("%w: %s", err, output)
 	}
 	return n, nil
 }

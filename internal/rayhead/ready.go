@@ -130,7 +130,7 @@ func (h *Head) poll(ctx context.Context, what string, attempt func(context.Conte
 		case <-h.done:
 			return h.endedEarly()
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %s: %w (last: %w); its last output:\n%s", ErrNotReady, what, context.Cause(ctx), err, h.output)
+			return fmt.Errorf("%w: %s: %w (last: %w); %s", ErrNotReady, what, context.Cause(ctx), err, h.output)
 		case <-ticker.C:
 		}
 	}
