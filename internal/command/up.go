@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	headStartTimeout = 90 * time.Second
+	headStartTimeout = 2 * time.Minute
 	headStopTimeout  = 30 * time.Second
 )
 

@@ -1,6 +1,7 @@
 package rayhead
 
 import (
+	"cmp"
 	"crypto/rand"
 	_ "embed"
 	"errors"
@@ -137,8 +138,13 @@ func (h *Head) rayArgs(cfg Config, memory int64) []string {
 	return args
 }
 
+// rayletPatience is how many seconds `ray start` waits until its raylet is registered, if rayletPatienceVariable is not set
+// here: Ray's own 30 are not enough for a slow machine. A raylet that dies on the way shows only when they are over, so they
+// stay below the time that a start has.
+const rayletPatience, rayletPatienceVariable = "75", "RAY_raylet_start_wait_time_s"
+
 // environment is what the head's processes see. Ray's variables of the caller speak of another cluster (RAY_ADDRESS,
-// RAY_REDIS_ADDRESS), so they are not inherited.
+// RAY_REDIS_ADDRESS), so they are not inherited, except for the one that speaks of this machine.
 func environment(extra []string) []string {
 	var env []string
 	for _, entry := range os.Environ() {
@@ -156,6 +162,7 @@ func environment(extra []string) []string {
 		"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0",
 		// The Ray Client server forks for every session, and gRPC's handlers for that crash some of the children.
 		"GRPC_ENABLE_FORK_SUPPORT=0",
+		rayletPatienceVariable+"="+cmp.Or(os.Getenv(rayletPatienceVariable), rayletPatience),
 	)
 	return append(env, extra...)
 }

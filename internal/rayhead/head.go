@@ -31,7 +31,7 @@ var (
 const (
 	defaultObjectStoreMemory = 200 << 20
 	minObjectStoreMemory     = 75 << 20 // Ray refuses less
-	defaultStartTimeout      = 90 * time.Second
+	defaultStartTimeout      = 2 * time.Minute
 	// How long the processes may take to end after SIGTERM before SIGKILL.
 	grace = 6 * time.Second
 	// How long Kill waits for the guard before it kills the guard itself.
@@ -55,7 +55,8 @@ type Config struct {
 	// unix sockets lie deep inside.
 	TempDir string
 	// Env is added to the environment of every process of the head, as "KEY=value". Of this process's own environment
-	// the head inherits everything but the variables that start with RAY_.
+	// the head inherits everything but the variables that start with RAY_; of these, RAY_raylet_start_wait_time_s alone, which
+	// is 75 where it is not set.
 	Env []string
 	// Credentials are what the head's servers are asked with whether they answer; nil: plain text, no token. A head whose
 	// Env asks for TLS or a token needs them.
@@ -100,7 +101,7 @@ type Head struct {
 }
 
 // Start starts a head and returns when its GCS knows the node as alive, its Ray Client server answers and, if asked
-// for, its dashboard does. ctx bounds the start only; without a deadline in it the bound is 90 seconds. On an error
+// for, its dashboard does. ctx bounds the start only; without a deadline in it the bound is two minutes. On an error
 // nothing is left running, and the error says what Ray said of it.
 func Start(ctx context.Context, cfg Config) (*Head, error) {
 	if runtime.GOOS != "linux" {

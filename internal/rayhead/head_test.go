@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +73,10 @@ func TestStartAndStop(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("state API: %s", response.Status)
+	}
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pidOf(t, head, "gcs/gcs_server")))
+	if err != nil || !strings.Contains(string(environ), "\x00RAY_raylet_start_wait_time_s=75\x00") {
+		t.Errorf("the head does not wait for a slow raylet (%v): %q", err, environ)
 	}
 	if len(processesOf(t, head.TempDir())) < 5 {
 		t.Error("the search for processes of the head does not find them")
@@ -216,6 +223,51 @@ func TestStartSaysWhatRayRaised(t *testing.T) {
 	}
 	if first, _, _ := strings.Cut(err.Error(), "\n"); !strings.Contains(first, "JSONDecodeError") {
 		t.Errorf("the first line does not name the exception:\n%v", err)
+	}
+}
+
+// Ray asks for its raylet again when the time is over that the environment gives it: one second here, so that it shows soon.
+func TestTheWaitForTheRayletIsThatOfTheEnvironment(t *testing.T) {
+	t.Setenv("RAY_raylet_start_wait_time_s", "1")
+	tempDir, err := os.MkdirTemp("/tmp", "rayhead-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(tempDir) }()
+	printed, printer := io.Pipe()
+	started := make(chan error, 1)
+	go func() {
+		head, err := rayhead.Start(startContext(t), rayhead.Config{Python: python(t), TempDir: tempDir, Output: printer})
+		if err == nil {
+			head.Kill()
+		}
+		_ = printer.Close()
+		started <- err
+	}()
+	var raylet int
+	eventually(t, "the raylet starts", func() bool {
+		for _, process := range processesOf(t, tempDir) {
+			if strings.Contains(process, "raylet/raylet --") {
+				_, err := fmt.Sscan(process, &raylet)
+				return err == nil
+			}
+		}
+		return false
+	})
+	if err := syscall.Kill(raylet, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	again := false
+	for lines := bufio.NewScanner(printed); lines.Scan(); {
+		if !again && strings.Contains(lines.Text(), "Failed to get node info") {
+			again = true
+			if err := syscall.Kill(raylet, syscall.SIGCONT); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := <-started; err != nil || !again {
+		t.Errorf("%v; Ray asked again for the raylet: %v", err, again)
 	}
 }
 

@@ -42,7 +42,7 @@ type Node struct {
 }
 
 // AddNode starts one more node and returns when the head knows it as alive. ctx bounds the start; without a deadline in it
-// the bound is 90 seconds. Add one at a time: Ray fails when two join at once on one machine.
+// the bound is two minutes. Add one at a time: Ray fails when two join at once on one machine.
 func (h *Head) AddNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
