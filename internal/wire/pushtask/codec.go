@@ -17,6 +17,8 @@ type Call struct {
 	// Left is set when gRPC takes the message, which it does when the stream for it exists: from then on the worker may have
 	// it. While it is not set, nothing left this process.
 	Left atomic.Bool
+
+	buffers [1]mem.Buffer // what it is written to
 }
 
 // Codec is the codec of gRPC's side that sends PushTask and of the side that serves it.
@@ -31,7 +33,7 @@ var others = encoding.GetCodecV2(proto.Name)
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *Call:
-		data, err := marshalRequest(m.Request)
+		data, err := m.marshal()
 		if err == nil {
 			m.Left.Store(true)
 		}
@@ -55,18 +57,16 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return others.Unmarshal(data, v)
 }
 
-func marshalRequest(req *corepb.PushTaskRequest) (mem.BufferSlice, error) {
+func (c *Call) marshal() (mem.BufferSlice, error) {
+	req := c.Request
 	if !complete || req.GetTaskSpec().GetActorCreationTaskSpec() != nil {
 		return others.Marshal(req)
 	}
-	size := sizeRequest(req)
-	if mem.IsBelowBufferPoolingThreshold(size) {
-		return mem.BufferSlice{mem.SliceBuffer(appendRequest(make([]byte, 0, size), req))}, nil
-	}
 	pool := mem.DefaultBufferPool()
-	buffer := pool.Get(size)
+	buffer := pool.Get(sizeRequest(req))
 	*buffer = appendRequest((*buffer)[:0], req)
-	return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
+	c.buffers[0] = mem.NewBuffer(buffer, pool)
+	return c.buffers[:], nil
 }
 
 // written are the fields that this package writes, by message. One that is declared and missing here makes the generated
