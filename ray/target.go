@@ -124,7 +124,8 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 		grpc.WithStaticConnWindowSize(directConnWindow),
 		grpc.WithNoProxy(),
 		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig())...)
+		grpc.WithDisableServiceConfig(), // of a resolver
+		grpc.WithDefaultServiceConfig(fmt.Sprintf(limits, math.MaxInt32, maxMessage)))...)
 	if err != nil {
 		return fmt.Errorf("ray: address %q of the actor's worker: %w", t.address, err)
 	}
@@ -138,12 +139,16 @@ func (t *target) connect(ctx context.Context, patience time.Duration, maxMessage
 	}
 	t.conn, t.worker = conn, corepb.NewCoreWorkerServiceClient(conn)
 	t.ctx, t.end = context.WithCancelCause(ctx)
-	// The size of what is sent is checked before a number is taken for it.
-	t.options = []grpc.CallOption{
-		grpc.StaticMethod(), grpc.ForceCodecV2(pushtask.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(math.MaxInt32),
-	}
+	// Nothing is kept of a request to send it again: its buffer is free as soon as it is written.
+	t.options = []grpc.CallOption{grpc.StaticMethod(), grpc.ForceCodecV2(pushtask.Codec{}), grpc.MaxRetryRPCBufferSize(0)}
 	return nil
 }
+
+// limits are the sizes of a request, which is checked before a number is taken for it, and of a result. As call options they
+// would cost allocations with each call.
+const limits = `{"methodConfig": [{
+	"name": [{"service": "ray.rpc.CoreWorkerService", "method": "PushTask"}],
+	"maxRequestMessageBytes": %d, "maxResponseMessageBytes": %d}]}`
 
 var (
 	errConnectionLost = errors.New("ray: the connection to the actor's process was lost")

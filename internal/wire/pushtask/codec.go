@@ -24,8 +24,8 @@ type Call struct {
 // Codec is the codec of gRPC's side that sends PushTask and of the side that serves it.
 type Codec struct{}
 
-// Name is that of the encoding on the wire, which is protobuf.
-func (Codec) Name() string { return proto.Name }
+// Name is empty, so that nothing is put behind the content type application/grpc, which is that of Ray's own callers.
+func (Codec) Name() string { return "" }
 
 var others = encoding.GetCodecV2(proto.Name)
 
