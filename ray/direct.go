@@ -158,6 +158,14 @@ type actorKey struct{ namespace, name string }
 
 func (k actorKey) method(name string) string { return k.namespace + "/" + k.name + "." + name }
 
+// callee is a method of an actor, as CallError.Target names it.
+type callee struct {
+	actor  actorKey
+	method string
+}
+
+func (c callee) String() string { return c.actor.method(c.method) }
+
 // NewDirect makes a Direct over a GCS connection, which it does not own. It does no I/O. ErrUnsupportedVersion says that
 // direct calls were not tested on the cluster's Ray version.
 func NewDirect(gcs *GCS, opts DirectOptions) (*Direct, error) {
@@ -227,12 +235,12 @@ func (d *Direct) callOr(ctx context.Context, key actorKey, method string, args [
 }
 
 func (d *Direct) answer(ctx context.Context, key actorKey, method string, args []any, detour bool) (any, error) {
-	target := key.method(method)
+	target := callee{key, method}
 	x, sent, err := d.call(ctx, key, method, args, detour)
 	if err != nil {
-		return nil, &CallError{Target: target, Sent: sent, Err: err}
+		return nil, &CallError{Target: target.String(), Sent: sent, Err: err}
 	}
-	return decodeReply(target, &x.reply, x.kept)
+	return decodeReply(target, &x.reply.PushTaskReply, x.kept)
 }
 
 func (d *Direct) call(ctx context.Context, key actorKey, method string, args []any, detour bool) (*exchange, Sent, error) {

@@ -32,20 +32,20 @@ const argOverhead, requestOverhead = 64, 64 << 10
 func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error) {
 	args, kwargs := splitKwargs(args)
 	out := make([]*corepb.TaskArg, 0, 2*(len(args)+len(kwargs)))
-	add := func(name *corepb.TaskArg, step string, v any) error {
+	add := func(name *corepb.TaskArg, v any, step func() string) error {
 		data, metadata, err := xlang.Encode(v)
 		if err != nil {
-			return fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+step, err))
+			return fmt.Errorf("%w in a direct call: %w", ErrUnsupportedValue, govalue.Within("args"+step(), err))
 		}
 		size += int64(len(data)+len(name.GetData())) + argOverhead
 		if most := int64(min(limit, DefaultDirectMessage-requestOverhead)); size > most {
-			return fmt.Errorf("%w: args%s: the arguments up to it have %d bytes; the limit is %d", ErrUnsupportedValue, step, size, most)
+			return fmt.Errorf("%w: args%s: the arguments up to it have %d bytes; the limit is %d", ErrUnsupportedValue, step(), size, most)
 		}
 		out = append(out, name, &corepb.TaskArg{Data: data, Metadata: metadata})
 		return nil
 	}
 	for i, v := range args {
-		if err := add(positional, govalue.At(i), v); err != nil {
+		if err := add(positional, v, func() string { return govalue.At(i) }); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -58,7 +58,7 @@ func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error
 		}
 		name, err := xlang.EncodeXLang(key)
 		if err == nil {
-			err = add(&corepb.TaskArg{Data: name, Metadata: []byte(xlang.MetadataXLang)}, "["+strconv.Quote(key)+"]", kwargs[key])
+			err = add(&corepb.TaskArg{Data: name, Metadata: []byte(xlang.MetadataXLang)}, kwargs[key], func() string { return "[" + strconv.Quote(key) + "]" })
 		}
 		if err != nil {
 			return nil, 0, err
@@ -68,12 +68,12 @@ func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error
 }
 
 // decodeReply returns the result. kept says why one that is in the object store could not be freed there.
-func decodeReply(target string, reply *corepb.PushTaskReply, kept error) (any, error) {
+func decodeReply(target callee, reply *corepb.PushTaskReply, kept error) (any, error) {
 	if reply.GetWasCancelledBeforeRunning() {
-		return nil, &CallError{Target: target, Sent: SentNo, Err: SystemError{Class: "TaskCancelledError", Message: "before it ran"}.typed()}
+		return nil, &CallError{Target: target.String(), Sent: SentNo, Err: SystemError{Class: "TaskCancelledError", Message: "before it ran"}.typed()}
 	}
 	if len(reply.GetReturnObjects()) != 1 {
-		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("ray: %d results came instead of one", len(reply.GetReturnObjects()))}
+		return nil, &CallError{Target: target.String(), Sent: SentYes, Err: fmt.Errorf("ray: %d results came instead of one", len(reply.GetReturnObjects()))}
 	}
 	result := reply.GetReturnObjects()[0]
 	if result.GetInPlasma() {
@@ -81,18 +81,18 @@ func decodeReply(target string, reply *corepb.PushTaskReply, kept error) (any, e
 		if kept != nil {
 			fate = fmt.Sprintf("it stays in the object store (%v)", kept)
 		}
-		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: the result of %d bytes is above the actor's inline limit, and %s; raise RAY_max_direct_call_object_size in the actor's environment",
+		return nil, &CallError{Target: target.String(), Sent: SentYes, Err: fmt.Errorf("%w: the result of %d bytes is above the actor's inline limit, and %s; raise RAY_max_direct_call_object_size in the actor's environment",
 			ErrUnsupportedValue, result.GetSize(), fate)}
 	}
 	if kind, ok := errorType(result.GetMetadata()); ok {
-		return nil, decodeFailure(target, kind, result.GetData())
+		return nil, decodeFailure(target.String(), kind, result.GetData())
 	}
 	if reply.GetIsApplicationError() {
-		return nil, &TaskError{Class: "Exception", Function: target, Message: reply.GetTaskExecutionError()}
+		return nil, &TaskError{Class: "Exception", Function: target.String(), Message: reply.GetTaskExecutionError()}
 	}
 	v, err := xlang.Decode(result.GetData(), result.GetMetadata())
 	if err != nil {
-		return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: result: %w", ErrUnsupportedValue, err)}
+		return nil, &CallError{Target: target.String(), Sent: SentYes, Err: fmt.Errorf("%w: result: %w", ErrUnsupportedValue, err)}
 	}
 	return v, nil
 }

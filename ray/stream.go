@@ -58,12 +58,12 @@ func (e *ItemError) Unwrap() error { return e.Err }
 func (d *Direct) Stream(ctx context.Context, namespace, name, method string, args ...any) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		key := actorKey{namespace, name}
-		target := key.method(method)
+		target := callee{key, method}
 		if tracer := d.opts.Tracer; tracer != nil {
 			var last error
 			untraced := yield
 			yield = func(v any, err error) bool { last = err; return untraced(v, err) }
-			ctx = tracer.TraceCallStart(ctx, TracedCall{"direct_stream", target})
+			ctx = tracer.TraceCallStart(ctx, TracedCall{"direct_stream", target.String()})
 			defer func() { tracer.TraceCallEnd(ctx, last) }()
 		}
 		encoded, size, err := encodeArgs(args, d.opts.MaxMessage)
@@ -85,7 +85,7 @@ func (d *Direct) Stream(ctx context.Context, namespace, name, method string, arg
 			}
 		}
 		if err != nil {
-			yield(nil, &CallError{Target: target, Sent: SentNo, Err: err})
+			yield(nil, &CallError{Target: target.String(), Sent: SentNo, Err: err})
 		}
 	}
 }
@@ -112,16 +112,16 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}
 	seq := l.next
 	l.next++
-	req := t.numbered(l, seq, method, args)
-	spec := req.GetTaskSpec()
+	x := d.exchange()
+	spec := t.number(x, l, seq, method, args)
 	spec.ReturnsDynamic, spec.StreamingGenerator = true, true
 	spec.GeneratorBackpressureNumObjects = int64(d.opts.StreamItems) // fatal: 0
 	spec.NumObjectsPerYield = 1
 	setParent(ctx, spec)
 	s := &stream{
-		d: d, t: t, r: r, target: key.method(method), size: size, limit: int64(d.opts.StreamItems), taskID: bytes.Clone(spec.GetTaskId()), caller: l.caller.GetWorkerId(),
+		d: d, t: t, r: r, target: callee{key, method}, size: size, limit: int64(d.opts.StreamItems), taskID: bytes.Clone(spec.GetTaskId()), caller: l.caller.GetWorkerId(),
 		generatorID: binary.LittleEndian.AppendUint32(bytes.Clone(spec.GetTaskId()), 1),
-		x:           d.exchange(),
+		x:           x,
 		arrived:     make(chan struct{}, 1), items: map[int64]item{},
 	}
 	d.owner.add(s)
@@ -131,8 +131,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	s.cut = cancel
 	go func() {
 		defer cancel()
-		x := s.x
-		x.err = t.pushTask(live, x, req)
+		x.err = t.pushTask(live, x)
 		if x.err != nil {
 			d.owner.retire(t, l)
 		}
@@ -173,14 +172,14 @@ func (s *stream) outcome() error {
 		if sent == SentNo && s.delivered > 0 {
 			sent = SentYes
 		}
-		return &CallError{Target: s.target, Sent: sent, Err: x.err}
+		return &CallError{Target: s.target.String(), Sent: sent, Err: x.err}
 	}
 	made := int64(len(x.reply.GetStreamingGeneratorReturnIds()))
-	if _, err := decodeReply(s.target, &x.reply, x.kept); err != nil && (made == s.delivered || !x.reply.GetIsApplicationError()) {
+	if _, err := decodeReply(s.target, &x.reply.PushTaskReply, x.kept); err != nil && (made == s.delivered || !x.reply.GetIsApplicationError()) {
 		return err
 	}
 	if made != s.delivered {
-		return &CallError{Target: s.target, Sent: SentYes, Err: fmt.Errorf("%w: the method made %d items, and %d arrived: its worker could not reach this process at %s",
+		return &CallError{Target: s.target.String(), Sent: SentYes, Err: fmt.Errorf("%w: the method made %d items, and %d arrived: its worker could not reach this process at %s",
 			ErrStreamBroken, made, s.delivered, s.t.localIP)}
 	}
 	return nil

@@ -18,7 +18,7 @@ type stream struct {
 	d                           *Direct
 	t                           *target
 	r                           *route
-	target                      string
+	target                      callee
 	size                        int64
 	limit                       int64 // how far the method may be ahead of the caller
 	taskID, generatorID, caller []byte
@@ -195,7 +195,7 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 			item, cancel = bound(ctx, s.d.opts.CallTimeout, 0)
 			continue
 		case broken != nil:
-			yield(nil, &CallError{Target: s.target, Sent: SentYes, Err: errors.Join(ErrStreamBroken, broken)})
+			yield(nil, &CallError{Target: s.target.String(), Sent: SentYes, Err: errors.Join(ErrStreamBroken, broken)})
 			return false
 		case done == nil: // the worker has answered, and what it reported before was taken
 			if s.delivered == 0 && s.x.sent == SentNo && errors.Is(s.x.err, ErrActorUnavailable) {
@@ -212,7 +212,7 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 			done = nil
 			s.x.heard(ctx, s.d.opts.Tracer)
 		case <-item.Done():
-			yield(nil, &CallError{Target: s.target, Sent: SentMaybe, Err: ended(item)})
+			yield(nil, &CallError{Target: s.target.String(), Sent: SentMaybe, Err: ended(item)})
 			return false
 		}
 	}

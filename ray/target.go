@@ -174,14 +174,13 @@ func waitReady(ctx context.Context, conn *grpc.ClientConn, patience time.Duratio
 	}
 }
 
-// request numbers a call and writes it out.
-func (t *target) request(method string, args []*corepb.TaskArg) (*corepb.PushTaskRequest, *lane) {
+// place gives a call the next number of the current lane.
+func (t *target) place() (*lane, int64) {
 	t.mu.Lock()
-	lane := t.lane
-	seq := lane.next
-	lane.next++
-	t.mu.Unlock()
-	return t.numbered(lane, seq, method, args), lane
+	defer t.mu.Unlock()
+	seq := t.lane.next
+	t.lane.next++
+	return t.lane, seq
 }
 
 // callMessage is a request, in one piece.
@@ -192,10 +191,10 @@ type callMessage struct {
 	taskID    [taskIDLen]byte
 }
 
-// numbered writes a call out. Fields that a Python worker checks with a fatal assertion are marked.
-func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.TaskArg) *corepb.PushTaskRequest {
+// number writes the request of x. Fields that a Python worker checks with a fatal assertion are marked.
+func (t *target) number(x *exchange, lane *lane, seq int64, method string, args []*corepb.TaskArg) *corepb.TaskSpec {
 	actorID := t.data.GetActorId()
-	o := &callMessage{}
+	o := &x.message
 	taskID := o.taskID[:] // fatal: length
 	// fatal: two ids that differ in their first byte alone. The worker overwrites it with the number of the attempt before
 	// it derives the ids of what the method puts and submits from the task's.
@@ -223,7 +222,7 @@ func (t *target) numbered(lane *lane, seq int64, method string, args []*corepb.T
 	req.SequenceNumber = seq     // fatal: negative
 	req.ClientProcessedUpTo = -1 // anything else makes the worker drop older calls of ours that still wait
 	req.TaskSpec = spec
-	return req
+	return spec
 }
 
 // localIP returns this end's address of a connection.
@@ -264,11 +263,12 @@ func (t *target) doubt() {
 
 // exchange is one request and its answer.
 type exchange struct {
-	done  chan struct{}
-	reply corepb.PushTaskReply
-	err   error // in the vocabulary of this package
-	sent  Sent  // of err
-	kept  error // why a result is still in the object store
+	done    chan struct{}
+	message callMessage
+	reply   pushtask.Reply
+	err     error // in the vocabulary of this package
+	sent    Sent  // of err
+	kept    error // why a result is still in the object store
 
 	call    pushtask.Call
 	trailer *metadata.MD // what came with the answer; nil where nobody wants to know
@@ -291,12 +291,12 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	// Not the caller's context: the stream has to live on when the caller gives up, and of the headers
 	// only those of the trace are his.
 	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
-	req, lane := t.request(method, args)
-	setParent(ctx, req.GetTaskSpec())
-	taskID := req.GetTaskSpec().GetTaskId()
-	reported := d.reportSent(t, method, req.GetTaskSpec())
+	lane, seq := t.place()
+	spec := t.number(x, lane, seq, method, args)
+	setParent(ctx, spec)
+	reported := d.reportSent(t, method, spec)
 	run := func() {
-		x.err = t.pushTask(live, x, req)
+		x.err = t.pushTask(live, x)
 		cancel()
 		if x.err != nil {
 			t.retire(lane)
@@ -320,7 +320,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	case <-ctx.Done():
 	}
 	x.giveUp = time.AfterFunc(d.bounds.abandon, cancel)
-	d.background.Go(func() { t.cancelTask(taskID, lane.caller.GetWorkerId(), x.done) }) // while the call is counted
+	d.background.Go(func() { t.cancelTask(spec.GetTaskId(), lane.caller.GetWorkerId(), x.done) }) // while the call is counted
 	if x.settled.Swap(true) {
 		x.giveUp.Stop()
 		<-x.done
@@ -335,7 +335,7 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 func (d *Direct) conclude(r *route, t *target, x *exchange) {
 	t.heard.Add(1)
 	if x.err == nil {
-		if ids := stored(&x.reply); len(ids) > 0 {
+		if ids := stored(&x.reply.PushTaskReply); len(ids) > 0 {
 			x.kept = d.free(t, ids)
 		}
 		return
@@ -349,14 +349,14 @@ func (d *Direct) conclude(r *route, t *target, x *exchange) {
 // pushTask sends a request and waits for the answer. x.call tells then whether gRPC had handed the request to the network,
 // since the status of a failed call does not: UNAVAILABLE is both a refused connection and one that broke while the
 // method ran.
-func (t *target) pushTask(ctx context.Context, x *exchange, req *corepb.PushTaskRequest) error {
-	x.call.Request = req
+func (t *target) pushTask(ctx context.Context, x *exchange) error {
+	x.call.Request = &x.message.request
 	options := t.options
 	if x.trailer != nil {
 		options = append(slices.Clip(options), grpc.Trailer(x.trailer))
 	}
 	err := t.conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &x.call, &x.reply, options...)
-	x.call.Request = nil
+	x.message.spec.Args = nil // they may be large, and a stream has an end to be read
 	return err
 }
 
@@ -378,21 +378,20 @@ func (p *exchangePool) run(d *Direct, f func()) {
 		return
 	default:
 	}
-	d.background.Go(func() {
-		for {
-			f()
-			f = nil
-			if p.waiting.Add(1) > idleExchanges {
-				p.waiting.Add(-1)
-				return
-			}
-			f = <-p.idle
+	d.background.Go(func() { p.work(f) })
+}
+
+// work runs f and what comes next, until no more comes or enough others wait for it.
+func (p *exchangePool) work(f func()) {
+	for f != nil {
+		f()
+		if p.waiting.Add(1) > idleExchanges {
 			p.waiting.Add(-1)
-			if f == nil {
-				return
-			}
+			return
 		}
-	})
+		f = <-p.idle
+		p.waiting.Add(-1)
+	}
 }
 
 // close ends the goroutines that wait, when no call is under way any more.

@@ -21,6 +21,12 @@ type Call struct {
 	buffers [1]mem.Buffer // what it is written to
 }
 
+// Reply is a reply, in one piece with its first result.
+type Reply struct {
+	corepb.PushTaskReply
+	result result
+}
+
 // Codec is the codec of gRPC's side that sends PushTask and of the side that serves it.
 type Codec struct{}
 
@@ -52,7 +58,9 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	case *corepb.PushTaskRequest:
 		return unmarshalRequest(data.Materialize(), m)
 	case *corepb.PushTaskReply:
-		return unmarshalReply(data.Materialize(), m)
+		return unmarshalReply(data.Materialize(), m, &result{})
+	case *Reply:
+		return unmarshalReply(data.Materialize(), &m.PushTaskReply, &m.result)
 	}
 	return others.Unmarshal(data, v)
 }

@@ -199,14 +199,13 @@ func unmarshalActorTask(b []byte, m *corepb.ActorTaskSpec) error {
 	})
 }
 
-// reply is everything that one result decodes into.
-type reply struct {
+// result is everything that one result decodes into.
+type result struct {
 	object corepb.ReturnObject
 	list   [1]*corepb.ReturnObject
 }
 
-func unmarshalReply(b []byte, m *corepb.PushTaskReply) error {
-	r := &reply{}
+func unmarshalReply(b []byte, m *corepb.PushTaskReply, r *result) error {
 	return consume(b, m, func(f field.Field) (bool, error) {
 		switch f.Tag {
 		case 1<<3 | field.Bytes:

@@ -104,7 +104,7 @@ func TestWhatTheGeneratedCodeWritesIsRead(t *testing.T) {
 		request, reply := &corepb.PushTaskRequest{}, &corepb.PushTaskReply{}
 		fill(random, request.ProtoReflect(), true)
 		fill(random, reply.ProtoReflect(), true)
-		for want, got := range map[proto.Message]proto.Message{request: &corepb.PushTaskRequest{}, reply: &corepb.PushTaskReply{}} {
+		for got, want := range map[proto.Message]proto.Message{&corepb.PushTaskRequest{}: request, &corepb.PushTaskReply{}: reply, &pushtask.Reply{}: reply} {
 			data, err := proto.Marshal(want)
 			if err != nil {
 				t.Fatal(err)
