@@ -151,7 +151,7 @@ type Direct struct {
 	bytes    int64
 	routes   map[actorKey]*route
 	noGCS    *verdict   // set while the GCS does not answer
-	idle     *list.List // the routes without calls and search, the least recently used one first
+	used     *list.List // the routes; of those that are idle, the least recently used one comes first
 }
 
 type actorKey struct{ namespace, name string }
@@ -186,7 +186,7 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 	}
 	d := &Direct{
 		gcs: gcs, rules: rules, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
-		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, idle: list.New(),
+		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, used: list.New(),
 		exchanges: exchangePool{idle: make(chan func())},
 	}
 	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]*laneUse{}}
@@ -336,7 +336,6 @@ func (d *Direct) begin(key actorKey, size int64) (*route, error) {
 	d.inFlight++
 	d.bytes += size
 	d.calls.Add(1)
-	d.park(r)
 	return r, nil
 }
 

@@ -28,10 +28,20 @@ var positional = &corepb.TaskArg{Data: []byte("__RAY_DUMMY__"), Metadata: []byte
 // requestOverhead is the same for the rest of a request but for the method's name.
 const argOverhead, requestOverhead = 64, 64 << 10
 
+// arguments has room for one or two of a call, which most calls have, in one piece.
+type arguments struct {
+	pairs  [4]*corepb.TaskArg
+	values [2]corepb.TaskArg
+}
+
 // encodeArgs returns the arguments as they travel, and their size in bytes.
 func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error) {
 	args, kwargs := splitKwargs(args)
-	out := make([]*corepb.TaskArg, 0, 2*(len(args)+len(kwargs)))
+	if len(args)+len(kwargs) == 0 {
+		return nil, 0, nil
+	}
+	room := &arguments{}
+	out := room.pairs[:0]
 	add := func(name *corepb.TaskArg, v any, step func() string) error {
 		data, metadata, err := xlang.Encode(v)
 		if err != nil {
@@ -41,7 +51,14 @@ func encodeArgs(args []any, limit int) (_ []*corepb.TaskArg, size int64, _ error
 		if most := int64(min(limit, DefaultDirectMessage-requestOverhead)); size > most {
 			return fmt.Errorf("%w: args%s: the arguments up to it have %d bytes; the limit is %d", ErrUnsupportedValue, step(), size, most)
 		}
-		out = append(out, name, &corepb.TaskArg{Data: data, Metadata: metadata})
+		var value *corepb.TaskArg
+		if n := len(out) / 2; n < len(room.values) {
+			value = &room.values[n]
+		} else {
+			value = &corepb.TaskArg{}
+		}
+		value.Data, value.Metadata = data, metadata
+		out = append(out, name, value)
 		return nil
 	}
 	for i, v := range args {

@@ -24,7 +24,7 @@ type route struct {
 	target  *target
 	search  *search
 	verdict *verdict
-	idle    *list.Element // in Direct.idle, while there are neither calls nor a search
+	used    *list.Element // in Direct.used
 }
 
 // search is one look for where an actor runs. It waits for an actor that is not up for as long as somebody waits for it, and
@@ -55,21 +55,34 @@ func (d *Direct) route(key actorKey) (*route, error) {
 		return r, nil
 	}
 	if len(d.routes) >= d.bounds.actors {
-		oldest := d.idle.Front()
+		oldest := d.oldestIdle()
 		if oldest == nil {
 			return nil, &OverloadedError{"actors", int64(d.bounds.actors), int64(len(d.routes)), 1}
 		}
-		d.evict(oldest.Value.(*route))
+		d.evict(oldest)
 	}
 	r := &route{key: key}
 	d.routes[key] = r
-	d.park(r)
+	r.used = d.used.PushBack(r)
 	return r, nil
+}
+
+// idle tells that there are neither calls nor a search; Direct.mu is held.
+func (r *route) idle() bool { return r.calls == 0 && r.search == nil }
+
+// oldestIdle returns the idle route that was used least recently, nil if there is none; d.mu is held.
+func (d *Direct) oldestIdle() *route {
+	for e := d.used.Front(); e != nil; e = e.Next() {
+		if r := e.Value.(*route); r.idle() {
+			return r
+		}
+	}
+	return nil
 }
 
 // evict forgets a route that is idle; d.mu is held.
 func (d *Direct) evict(r *route) {
-	d.idle.Remove(r.idle)
+	d.used.Remove(r.used)
 	delete(d.routes, r.key)
 	if t := r.target; t != nil {
 		t.forgotten = true
@@ -77,14 +90,10 @@ func (d *Direct) evict(r *route) {
 	}
 }
 
-// park keeps the list of idle routes; d.mu is held. It follows every change of what makes a route busy.
+// park notes when a route was used last; d.mu is held. It follows what may make a route idle.
 func (d *Direct) park(r *route) {
-	switch idle := r.calls == 0 && r.search == nil; {
-	case idle && r.idle == nil:
-		r.idle = d.idle.PushBack(r)
-	case !idle && r.idle != nil:
-		d.idle.Remove(r.idle)
-		r.idle = nil
+	if r.idle() {
+		d.used.MoveToBack(r.used)
 	}
 }
 
@@ -173,7 +182,6 @@ func (d *Direct) outcome(ctx context.Context, s *search, detour bool) error {
 func (d *Direct) start(r *route, recheck bool) *search {
 	s := &search{recheck: recheck, done: make(chan struct{})}
 	r.search = s
-	d.park(r)
 	d.background.Go(func() {
 		t, err := d.locate(r.key, s)
 		d.mu.Lock()
