@@ -54,8 +54,9 @@ type target struct {
 	users     int  // calls under way; guarded by Direct.mu
 	forgotten bool // no longer handed out; guarded by Direct.mu
 
-	mu   sync.Mutex // guards lane and its next number
-	lane *lane
+	mu    sync.Mutex // guards lane and its next number, and lives
+	lane  *lane
+	lives []*life // for the next calls, at most idleExchanges
 
 	streams streamLane
 }
@@ -183,6 +184,36 @@ func (t *target) place() (*lane, int64) {
 	return t.lane, seq
 }
 
+// life is the context of one call after the other: a new one for each would cost five allocations. It ends with
+// its target, or early when the caller of its call gives up, and then it is not used again.
+type life struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+func (t *target) life() *life {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last := len(t.lives) - 1; last >= 0 {
+		l := t.lives[last]
+		t.lives = t.lives[:last]
+		return l
+	}
+	ctx, end := context.WithCancel(t.ctx)
+	return &life{ctx, end}
+}
+
+// spare keeps a life that nobody can end any more but t.
+func (t *target) spare(l *life) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lives) < idleExchanges {
+		t.lives = append(t.lives, l)
+	} else {
+		l.end()
+	}
+}
+
 // callMessage is a request, in one piece.
 type callMessage struct {
 	request   corepb.PushTaskRequest
@@ -290,14 +321,14 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	x := d.exchange()
 	// Not the caller's context: the stream has to live on when the caller gives up, and of the headers
 	// only those of the trace are his.
-	live, cancel := context.WithCancel(carrying(t.ctx, ctx, d.opts.Tracer))
+	life := t.life()
+	live := carrying(life.ctx, ctx, d.opts.Tracer)
 	lane, seq := t.place()
 	spec := t.number(x, lane, seq, method, args)
 	setParent(ctx, spec)
 	reported := d.reportSent(t, method, spec)
 	run := func() {
 		x.err = t.pushTask(live, x)
-		cancel()
 		if x.err != nil {
 			t.retire(lane)
 		}
@@ -305,25 +336,29 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 		d.reportEnd(reported, x)
 		if x.settled.Swap(true) {
 			x.giveUp.Stop()
+			life.end()
 			d.end(r, t, size)
 		}
 		close(x.done)
 	}
 	if ctx.Done() == nil {
 		run()
+		t.spare(life)
 		return x
 	}
 	d.exchanges.run(d, run)
 	select {
 	case <-x.done:
+		t.spare(life)
 		return x
 	case <-ctx.Done():
 	}
-	x.giveUp = time.AfterFunc(d.bounds.abandon, cancel)
+	x.giveUp = time.AfterFunc(d.bounds.abandon, life.end)
 	d.background.Go(func() { t.cancelTask(spec.GetTaskId(), lane.caller.GetWorkerId(), x.done) }) // while the call is counted
 	if x.settled.Swap(true) {
 		x.giveUp.Stop()
 		<-x.done
+		life.end()
 		return x
 	}
 	t.doubt()
