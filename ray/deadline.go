@@ -30,14 +30,45 @@ func unlimited(ctx context.Context, timeout time.Duration) bool {
 	return !bounded && timeout > 0
 }
 
-// bound gives a context without a deadline that of a call which is one message of size bytes: what would travel in several
+// allowance is how long a call may take: until ctx ends and, where that has no deadline, until a time.
+type allowance struct {
+	ctx     context.Context
+	timeout time.Duration // 0: there is no such time
+	by      time.Time
+}
+
+// allow gives a context without a deadline the time of a call which is one message of size bytes: what would travel in several
 // pieces elsewhere has the time of as many.
-func bound(ctx context.Context, timeout time.Duration, size int) (context.Context, context.CancelFunc) {
+func allow(ctx context.Context, timeout time.Duration, size int) allowance {
 	if !unlimited(ctx, timeout) {
-		return ctx, func() {}
+		return allowance{ctx: ctx}
 	}
 	timeout *= time.Duration(1 + size/largestMessage)
-	return context.WithTimeoutCause(ctx, timeout, &callTimeout{timeout})
+	return allowance{ctx, timeout, time.Now().Add(timeout)}
+}
+
+// context returns one that ends with a.
+func (a allowance) context() (context.Context, context.CancelFunc) {
+	if a.timeout == 0 {
+		return a.ctx, func() {}
+	}
+	return context.WithDeadlineCause(a.ctx, a.by, &callTimeout{a.timeout})
+}
+
+// ended returns why the time is over, nil while it is not.
+func (a allowance) ended() error {
+	if a.ctx.Err() != nil {
+		return ended(a.ctx)
+	}
+	if a.timeout > 0 && !time.Now().Before(a.by) {
+		return &callTimeout{a.timeout}
+	}
+	return nil
+}
+
+// bound is allow, as a context.
+func bound(ctx context.Context, timeout time.Duration, size int) (context.Context, context.CancelFunc) {
+	return allow(ctx, timeout, size).context()
 }
 
 // clock is when something last happened. The zero value is never.

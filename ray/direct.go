@@ -248,15 +248,14 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 	if err != nil {
 		return nil, SentNo, err
 	}
-	ctx, cancel := bound(ctx, d.opts.CallTimeout, int(size))
-	defer cancel()
+	a := allow(ctx, d.opts.CallTimeout, int(size))
 	r, err := d.begin(key, size)
 	if err != nil {
 		return nil, SentNo, err
 	}
 	var refusals refusals
 	for {
-		t, err := d.acquire(ctx, r, detour)
+		t, err := d.acquire(a, r, detour)
 		if err != nil {
 			d.end(r, nil, size)
 			return nil, SentNo, err
@@ -265,13 +264,13 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 			d.end(r, t, size)
 			return nil, SentNo, err
 		}
-		x := d.push(ctx, r, t, method, encoded, size)
+		x := d.push(a, r, t, method, encoded, size)
 		if x != nil {
 			x.heard(ctx, d.opts.Tracer)
 		}
 		switch {
 		case x == nil: // given up: it goes on behind the caller, who learns what is known now
-			return nil, SentMaybe, ended(ctx)
+			return nil, SentMaybe, a.ended()
 		case x.err == nil:
 			d.end(r, t, size)
 			return x, SentYes, nil
@@ -282,7 +281,7 @@ func (d *Direct) call(ctx context.Context, key actorKey, method string, args []a
 		// Nothing left this process, or the worker refused it unread: the actor moved since it was looked up. Look again
 		// for as long as the caller waits, unless the very process that the GCS names does not let us in.
 		if err = refusals.add(t, x.err, d.bounds.refused); err == nil {
-			err = d.pause(ctx, firstPoll)
+			err = d.pauseWithin(a, firstPoll)
 		}
 		if err != nil {
 			d.end(r, t, size)
@@ -386,6 +385,12 @@ func (d *Direct) pause(ctx context.Context, duration time.Duration) error {
 	case <-d.ctx.Done():
 		return ErrClosed
 	}
+}
+
+func (d *Direct) pauseWithin(a allowance, duration time.Duration) error {
+	ctx, cancel := a.context()
+	defer cancel()
+	return d.pause(ctx, duration)
 }
 
 // ended returns ctx's error, and the cause where its owner gave one.

@@ -99,10 +99,10 @@ func (d *Direct) park(r *route) {
 
 // acquire returns where the actor runs, and counts the caller among its users. It waits while the actor is not up. detour: the
 // caller has another way.
-func (d *Direct) acquire(ctx context.Context, r *route, detour bool) (*target, error) {
+func (d *Direct) acquire(a allowance, r *route, detour bool) (*target, error) {
 	for {
-		if ctx.Err() != nil {
-			return nil, ended(ctx)
+		if err := a.ended(); err != nil {
+			return nil, err
 		}
 		d.mu.Lock()
 		if d.ctx.Err() != nil {
@@ -128,7 +128,7 @@ func (d *Direct) acquire(ctx context.Context, r *route, detour bool) (*target, e
 		}
 		s.waiters++
 		d.mu.Unlock()
-		if err := d.await(ctx, s, detour); err != nil {
+		if err := d.await(a, s, detour); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +136,9 @@ func (d *Direct) acquire(ctx context.Context, r *route, detour bool) (*target, e
 
 // await waits for the end of a search, as one of those who wait for it. It returns nil when it is worth looking at the route
 // again.
-func (d *Direct) await(ctx context.Context, s *search, detour bool) error {
+func (d *Direct) await(a allowance, s *search, detour bool) error {
+	ctx, cancel := a.context()
+	defer cancel()
 	err := d.outcome(ctx, s, detour)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -96,7 +96,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	if err != nil {
 		return nil, err
 	}
-	t, err := d.acquire(ctx, r, false)
+	t, err := d.acquire(allowance{ctx: ctx}, r, false)
 	if err != nil {
 		d.end(r, nil, size)
 		return nil, err

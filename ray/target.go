@@ -187,8 +187,9 @@ func (t *target) place() (*lane, int64) {
 // life is the context of one call after the other: a new one for each would cost five allocations. It ends with
 // its target, or early when the caller of its call gives up, and then it is not used again.
 type life struct {
-	ctx context.Context
-	end context.CancelFunc
+	ctx   context.Context
+	end   context.CancelFunc
+	timer *time.Timer // nil before the first call that needs one
 }
 
 func (t *target) life() *life {
@@ -200,11 +201,27 @@ func (t *target) life() *life {
 		return l
 	}
 	ctx, end := context.WithCancel(t.ctx)
-	return &life{ctx, end}
+	return &life{ctx: ctx, end: end}
+}
+
+// expiry returns what tells that the time of a call is over, nil where its context alone does.
+func (l *life) expiry(a allowance) <-chan time.Time {
+	switch {
+	case a.timeout == 0:
+		return nil
+	case l.timer == nil:
+		l.timer = time.NewTimer(time.Until(a.by))
+	default:
+		l.timer.Reset(time.Until(a.by))
+	}
+	return l.timer.C
 }
 
 // spare keeps a life that nobody can end any more but t.
 func (t *target) spare(l *life) {
+	if l.timer != nil {
+		l.timer.Stop()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lives) < idleExchanges {
@@ -315,17 +332,17 @@ func (d *Direct) exchange() *exchange {
 	return x
 }
 
-// push sends one request to t and waits for the answer or for ctx. In the second case it returns nil: the worker is asked to
+// push sends one request to t and waits for the answer or for the end of a. In the second case it returns nil: the worker is asked to
 // cancel the call, and the exchange goes on by itself, for a bounded time, and ends the call when it is through.
-func (d *Direct) push(ctx context.Context, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
+func (d *Direct) push(a allowance, r *route, t *target, method string, args []*corepb.TaskArg, size int64) *exchange {
 	x := d.exchange()
 	// Not the caller's context: the stream has to live on when the caller gives up, and of the headers
 	// only those of the trace are his.
 	life := t.life()
-	live := carrying(life.ctx, ctx, d.opts.Tracer)
+	live := carrying(life.ctx, a.ctx, d.opts.Tracer)
 	lane, seq := t.place()
 	spec := t.number(x, lane, seq, method, args)
-	setParent(ctx, spec)
+	setParent(a.ctx, spec)
 	reported := d.reportSent(t, method, spec)
 	run := func() {
 		x.err = t.pushTask(live, x)
@@ -341,7 +358,8 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 		}
 		close(x.done)
 	}
-	if ctx.Done() == nil {
+	expired := life.expiry(a)
+	if expired == nil && a.ctx.Done() == nil {
 		run()
 		t.spare(life)
 		return x
@@ -351,7 +369,8 @@ func (d *Direct) push(ctx context.Context, r *route, t *target, method string, a
 	case <-x.done:
 		t.spare(life)
 		return x
-	case <-ctx.Done():
+	case <-a.ctx.Done():
+	case <-expired:
 	}
 	x.giveUp = time.AfterFunc(d.bounds.abandon, life.end)
 	d.background.Go(func() { t.cancelTask(spec.GetTaskId(), lane.caller.GetWorkerId(), x.done) }) // while the call is counted
