@@ -85,7 +85,13 @@ var payload = bytes.Repeat([]byte("x"), 64)
 
 const echoSource = "class Echo:\n    def echo(self, value):\n        return value\n"
 
-func actorName(i int) string { return fmt.Sprintf("echo-%d", i) }
+// actorNames are made before calls are counted.
+var actorNames = func() (names [maxCallers]string) {
+	for i := range names {
+		names[i] = fmt.Sprintf("echo-%d", i)
+	}
+	return names
+}()
 
 func serveCommands(ctx context.Context, address string, in io.Reader, out io.Writer) (err error) {
 	session, err := ray.Open(ctx, ray.Config{Address: address, Namespace: goActors})
@@ -117,7 +123,7 @@ func serveCommands(ctx context.Context, address string, in io.Reader, out io.Wri
 		return err
 	}
 	for i := range maxCallers {
-		actor, err := session.CreateActor(ctx, class, ray.ActorOptions{Name: actorName(i)})
+		actor, err := session.CreateActor(ctx, class, ray.ActorOptions{Name: actorNames[i]})
 		if err != nil {
 			return err
 		}
@@ -125,7 +131,7 @@ func serveCommands(ctx context.Context, address string, in io.Reader, out io.Wri
 			return err
 		}
 		// The first direct call of an actor looks it up and connects.
-		if _, err := direct.Call(ctx, goActors, actorName(i), "echo", payload); err != nil {
+		if _, err := direct.Call(ctx, goActors, actorNames[i], "echo", payload); err != nil {
 			return err
 		}
 		small, err := session.Put(ctx, make([]byte, 100))
@@ -284,7 +290,7 @@ func (g *goSide) call(ctx context.Context, c command, i int, p *part) error {
 		_, err := g.actors[i].Call(ctx, "echo", payload)
 		return err
 	case wayShipped:
-		_, err := g.client.Call(ctx, goActors, actorName(i), "echo", payload)
+		_, err := g.client.Call(ctx, goActors, actorNames[i], "echo", payload)
 		return err
 	}
 	ref, err := g.actors[i].Submit(ctx, "echo", payload)
@@ -303,7 +309,7 @@ func (g *goSide) pipelined(ctx context.Context, c command, p *part) error {
 	for i := range refs {
 		all.Go(func() {
 			if c.Way == wayShipped {
-				_, errs[i] = g.client.Call(ctx, goActors, actorName(0), "echo", payload)
+				_, errs[i] = g.client.Call(ctx, goActors, actorNames[0], "echo", payload)
 				return
 			}
 			refs[i], errs[i] = g.actors[0].Submit(ctx, "echo", payload)
