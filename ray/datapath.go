@@ -263,6 +263,7 @@ func (s *Session) receive(resp *raypb.DataResponse) {
 	}
 	if r.promises != nil {
 		s.refs.fulfil(r, resp.GetPut())
+		s.putTurns.pass()
 	}
 	s.deliver(r)
 }

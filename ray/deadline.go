@@ -79,9 +79,20 @@ func (c *clock) touch() { c.at.Store(time.Now().UnixNano()) }
 // wait returns nil once r has its answer, and else why nobody waits for it any longer: ctx ended, or it has no deadline and
 // nothing of r moved for Config.CallTimeout. While r waits for its turn, what comes for others counts: they are in its way.
 func (s *Session) wait(ctx context.Context, r *request) error {
+	return s.waitOn(ctx, r.done, func() int64 {
+		last := r.moved.at.Load()
+		if s.out.stateOf(r) == stateQueued {
+			last = max(last, s.lastMoved.at.Load())
+		}
+		return last
+	})
+}
+
+// waitOn waits for something to come, or to be closed. moved tells when something last moved of what is waited for.
+func (s *Session) waitOn(ctx context.Context, come <-chan struct{}, moved func() int64) error {
 	if !unlimited(ctx, s.cfg.CallTimeout) {
 		select {
-		case <-r.done:
+		case <-come:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -100,16 +111,13 @@ func (s *Session) wait(ctx context.Context, r *request) error {
 	}()
 	for {
 		select {
-		case <-r.done:
+		case <-come:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
 		}
-		last := max(began.UnixNano(), r.moved.at.Load())
-		if s.out.stateOf(r) == stateQueued {
-			last = max(last, s.lastMoved.at.Load())
-		}
+		last := max(began.UnixNano(), moved())
 		left := s.cfg.CallTimeout - time.Duration(time.Now().UnixNano()-last)
 		if left <= 0 {
 			return &callTimeout{s.cfg.CallTimeout}

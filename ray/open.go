@@ -136,7 +136,7 @@ func newSession(cfg Config) (*Session, error) {
 		data: raypb.NewRayletDataStreamerClient(conn), rpc: raypb.NewRayletDriverClient(conn),
 		out: newOutbox(MaxInFlight, MaxInFlightBytes), mine: newImportedThings(),
 		accepted: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}), turned: make(chan struct{}, 1), mutating: make(chan struct{}, 1),
-		together: make(chan struct{}, 1), pins: newPins(),
+		putTurns: newTurns(putsAhead), together: make(chan struct{}, 1), pins: newPins(),
 	}
 	s.refs = newReferences(s)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

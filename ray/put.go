@@ -3,7 +3,6 @@ package ray
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/seedcore/seedcore/internal/wire/pyvalue"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
@@ -90,48 +89,54 @@ func (s *Session) putAhead(ctx context.Context, c content) (ref *ObjectRef, err 
 }
 
 func (s *Session) startPut(ctx context.Context, r *putRequest) (*ObjectRef, error) {
-	refuse := func(err error) (*ObjectRef, error) {
+	err := ctx.Err()
+	if err == nil {
+		err = s.waitOn(ctx, s.putTurns, s.lastMoved.at.Load)
+	}
+	var h *handle
+	if err == nil {
+		if h, err = s.refs.promise(&r.request); err != nil {
+			s.putTurns.pass()
+		}
+	}
+	if err != nil {
 		return nil, &CallError{Target: r.target, Sent: SentNo, Err: err}
 	}
-	for {
-		if err := ctx.Err(); err != nil {
-			return refuse(err)
-		}
-		h, before, err := s.refs.promise(&r.request)
-		switch {
-		case err != nil:
-			return refuse(err)
-		case h != nil:
-			return s.objectRef(h), nil
-		}
-		if err := s.wait(ctx, before); err != nil {
-			return refuse(err)
-		}
-	}
+	return s.objectRef(h), nil
 }
 
-// promise queues a put and returns the hold of the object that it is going to be, or the put that must be answered first.
-func (t *references) promise(put *request) (h *handle, before *request, err error) {
+// turns has an item for each of those who may go ahead at once.
+type turns chan struct{}
+
+func newTurns(n int) turns {
+	t := make(turns, n)
+	for range n {
+		t <- struct{}{}
+	}
+	return t
+}
+
+// pass gives a turn back; nobody waits for it longer than who came before.
+func (t turns) pass() { t <- struct{}{} }
+
+// promise queues a put and returns the hold of the object that it is going to be.
+func (t *references) promise(put *request) (*handle, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.promised) >= putsAhead && !isDone(t.promised[0]) {
-		return nil, t.promised[0], nil
-	}
-	// It is refused, too, if the first one is done and still there: the session is over.
 	if err := t.session.out.add(put); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	h = t.first(kindObject)
+	h := t.first(kindObject)
 	put.promises, h.t.put, h.t.uses = h.t, put, 1
-	t.promised = append(t.promised, put)
-	return h, nil, nil
+	t.promised++
+	return h, nil
 }
 
 // fulfil gives the object that was promised the name that the answer has for it, or notes why there is none.
 func (t *references) fulfil(put *request, answer *raypb.PutResponse) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.promised = slices.DeleteFunc(t.promised, func(r *request) bool { return r == put })
+	t.promised--
 	ref, id := put.promises, answer.GetId()
 	ref.put = nil
 	switch {
@@ -149,6 +154,13 @@ func (t *references) fulfil(put *request, answer *raypb.PutResponse) {
 	}
 	ref.uses--
 	t.enqueue(ref)
+}
+
+// unfulfilled counts the puts that were not answered; when the session is over, it stays what it is.
+func (t *references) unfulfilled() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.promised
 }
 
 // promisedBy returns the put that has not named the object of h yet, or nil.

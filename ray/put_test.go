@@ -21,6 +21,11 @@ import (
 // A small value is put without waiting for the answer, and everything that takes a ref takes one whose put has none yet.
 func testPutDoesNotWait(t *testing.T, s *ray.Session) {
 	ctx := deadline(t)
+	known, err := s.Submit(ctx, function("echo"), 1) // the function stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer known.Release()
 	refs := s.Stats().Refs
 	uses := map[string]func(ref *ray.ObjectRef) error{
 		"get": func(ref *ray.ObjectRef) error { return wanted("x")(s.Get(ctx, ref)) },
@@ -281,9 +286,15 @@ func TestPutsOfALostSession(t *testing.T) {
 	proxy.Cut()
 	waiting := make(chan error, 1)
 	go func() { waiting <- second(s.Get(ctx, refs[0])) }()
-	if err := second(s.Put(ctx, "one more")); !errors.Is(err, ray.ErrSessionLost) || ray.SentOf(err) != ray.SentNo {
-		t.Errorf("put: %v", err)
+	var more sync.WaitGroup
+	for range 10 {
+		more.Go(func() {
+			if err := second(s.Put(ctx, "one more")); !errors.Is(err, ray.ErrSessionLost) || ray.SentOf(err) != ray.SentNo {
+				t.Errorf("put: %v", err)
+			}
+		})
 	}
+	more.Wait()
 	if err := <-waiting; !errors.Is(err, ray.ErrSessionLost) {
 		t.Errorf("a get that waited: %v", err)
 	}

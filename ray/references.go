@@ -116,8 +116,8 @@ type references struct {
 
 	mu   sync.Mutex // guards all below and the guarded part of tracked; taken before outbox.mu
 	live map[string]*tracked
-	// promised are the puts whose objects have no id yet, in their order.
-	promised []*request
+	// promised counts the objects whose puts have not named them yet.
+	promised int
 	waiting  []*tracked // may be released, unless they came into use again
 	since    time.Time  // when waiting became non-empty
 	// producers counts unanswered requests whose answer may name an actor that is held already: releasing it meanwhile
@@ -417,5 +417,5 @@ func (t *references) produce(delta int) {
 func (t *references) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.live) + len(t.promised)
+	return len(t.live) + t.promised
 }

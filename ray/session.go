@@ -66,6 +66,8 @@ type Session struct {
 	// recognises a repetition by both.
 	mutating     chan struct{}
 	lastMutation int64
+	// putTurns are for puts that nobody waits for.
+	putTurns turns
 	// together admits one request at a time that waits at the server for several values.
 	together chan struct{}
 }
@@ -276,6 +278,9 @@ func (s *Session) end(err error) {
 	close(s.done)
 	s.cancel(nil)
 	s.out.fail(err)
+	for range s.refs.unfulfilled() {
+		s.putTurns.pass() // whoever waits for a turn is refused then
+	}
 }
 
 // isAccepted reports whether the server has a process for the session.
