@@ -20,7 +20,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/seedcore/seedcore/bench/peer"
 	"github.com/seedcore/seedcore/internal/wire/raypb"
@@ -59,8 +61,12 @@ type result struct {
 // The operations, and the ways in which the Go side does them.
 const (
 	opCall, opPipelined, opGet, opPut, opPut100, opGet100 = "call", "pipelined", "get", "put", "put100", "get100"
+	// opStart makes the actors. It is no row.
+	opStart = "start"
 
 	waySame, waySession, wayShipped = "same requests", "session", "as shipped"
+	// wayDropped is that of a client that costs next to nothing: it makes the request and throws the answer away.
+	wayDropped = "answer dropped"
 )
 
 const (
@@ -118,12 +124,25 @@ func serveCommands(ctx context.Context, address string, in io.Reader, out io.Wri
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	connected := hello{RSS: rss(), Version: session.Info().RayVersion}
 	g := &goSide{session: session, client: ray.NewClient(session, gcs, direct, nil), rpc: raypb.NewRayletDriverClient(conn), big: make([]byte, 100<<20)}
-	class, err := session.Class(ctx, ray.Function{Name: "Echo", Source: echoSource})
+	for range maxCallers {
+		small, err := session.Put(ctx, make([]byte, 100))
+		if err != nil {
+			return err
+		}
+		g.small = append(g.small, small)
+	}
+	g.idle = session.Stats().Refs
+	return peer.Serve(in, out, connected, func(c command) (result, error) { return g.measure(ctx, c) })
+}
+
+// start makes the actors.
+func (g *goSide) start(ctx context.Context) error {
+	class, err := g.session.Class(ctx, ray.Function{Name: "Echo", Source: echoSource})
 	if err != nil {
 		return err
 	}
 	for i := range maxCallers {
-		actor, err := session.CreateActor(ctx, class, ray.ActorOptions{Name: actorNames[i]})
+		actor, err := g.session.CreateActor(ctx, class, ray.ActorOptions{Name: actorNames[i]})
 		if err != nil {
 			return err
 		}
@@ -131,17 +150,16 @@ func serveCommands(ctx context.Context, address string, in io.Reader, out io.Wri
 			return err
 		}
 		// The first direct call of an actor looks it up and connects.
-		if _, err := direct.Call(ctx, goActors, actorNames[i], "echo", payload); err != nil {
+		if _, err := g.client.Call(ctx, goActors, actorNames[i], "echo", payload); err != nil {
 			return err
 		}
-		small, err := session.Put(ctx, make([]byte, 100))
-		if err != nil {
-			return err
-		}
-		g.actors, g.small = append(g.actors, actor), append(g.small, small)
+		g.actors = append(g.actors, actor)
 	}
-	g.idle = session.Stats().Refs
-	return peer.Serve(in, out, connected, func(c command) (result, error) { return g.measure(ctx, c) })
+	g.idle = g.session.Stats().Refs
+	if g.bigRef != nil {
+		g.idle--
+	}
+	return nil
 }
 
 func rss() int64 {
@@ -167,6 +185,11 @@ func cpuSeconds() float64 {
 }
 
 func (g *goSide) measure(ctx context.Context, c command) (r result, err error) {
+	if c.Op == opStart {
+		start := time.Now()
+		err := g.start(ctx)
+		return result{N: maxCallers, Seconds: time.Since(start).Seconds()}, err
+	}
 	if c.Profile != "" {
 		stop, err := profile(c.Profile)
 		if err != nil {
@@ -197,6 +220,11 @@ func (g *goSide) measure(ctx context.Context, c command) (r result, err error) {
 		})
 	}
 	all.Wait()
+	if c.Op == opPut {
+		if err := g.session.Ping(ctx); err != nil { // behind the puts that were not waited for
+			return r, err
+		}
+	}
 	r.Seconds, r.CPU = time.Since(start).Seconds(), cpuSeconds()-cpu
 	runtime.ReadMemStats(&after)
 	r.Allocs = after.Mallocs - before.Mallocs
@@ -260,16 +288,20 @@ func (g *goSide) once(ctx context.Context, c command, i int, p *part) (int, erro
 		return batch, g.pipelined(ctx, c, p)
 	case opGet:
 		if c.Way == waySame {
-			_, err := g.getObject(ctx, g.small[i])
+			_, err := g.getObject(ctx, g.small[i], false)
 			return 1, err
 		}
 		_, err := g.session.Get(ctx, g.small[i])
 		return 1, err
 	case opPut:
 		ref, err := g.session.Put(ctx, payload)
-		if err == nil {
-			p.done(c, ref)
+		if err != nil {
+			return 1, err
 		}
+		if c.Way == waySame && ref.ID() == "" { // it waits for the answer, as Python does
+			err = errors.New("the put was not answered")
+		}
+		p.done(c, ref)
 		return 1, err
 	case opPut100:
 		if g.bigRef != nil {
@@ -297,7 +329,7 @@ func (g *goSide) call(ctx context.Context, c command, i int, p *part) error {
 	if err != nil {
 		return err
 	}
-	_, err = g.getObject(ctx, ref)
+	_, err = g.getObject(ctx, ref, false)
 	p.done(c, ref)
 	return err
 }
@@ -332,8 +364,8 @@ func (g *goSide) pipelined(ctx context.Context, c command, p *part) error {
 }
 
 func (g *goSide) getBig(ctx context.Context, c command) error {
-	if c.Way == waySame {
-		n, err := g.getObject(ctx, g.bigRef)
+	if c.Way != wayShipped {
+		n, err := g.getObject(ctx, g.bigRef, c.Way == wayDropped)
 		if err == nil && n < len(g.big) {
 			err = fmt.Errorf("%d bytes came", n)
 		}
@@ -347,15 +379,32 @@ func (g *goSide) getBig(ctx context.Context, c command) error {
 }
 
 // getObject gets a value by the request that Python's client uses, and returns the size of its pickle, which it keeps
-// whole, as who decodes it has to.
-func (g *goSide) getObject(ctx context.Context, ref *ray.ObjectRef) (int, error) {
+// whole, as who decodes it has to, unless it drops what comes.
+func (g *goSide) getObject(ctx context.Context, ref *ray.ObjectRef, drop bool) (size int, err error) {
 	id, err := hex.DecodeString(ref.ID())
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "client_id", g.session.ID()))
 	defer cancel()
-	stream, err := g.rpc.GetObject(ctx, &raypb.GetRequest{Ids: [][]byte{id}, Timeout: 2})
+	request := &raypb.GetRequest{Ids: [][]byte{id}, Timeout: 2}
+	if drop {
+		stream, err := g.rpc.GetObject(ctx, request, grpc.ForceCodecV2(dropCodec{}))
+		if err != nil {
+			return 0, err
+		}
+		for {
+			var dropped raypb.GetResponse // its size alone
+			switch err := stream.RecvMsg(&dropped); {
+			case errors.Is(err, io.EOF):
+				return size, nil
+			case err != nil:
+				return 0, err
+			}
+			size += int(dropped.TotalSize)
+		}
+	}
+	stream, err := g.rpc.GetObject(ctx, request)
 	if err != nil {
 		return 0, err
 	}
@@ -373,6 +422,29 @@ func (g *goSide) getObject(ctx context.Context, ref *ray.ObjectRef) (int, error)
 			return len(bytes.Join(chunks, nil)), nil
 		}
 	}
+}
+
+// dropCodec tells of an answer only how large it was.
+type dropCodec struct{}
+
+func (dropCodec) Name() string { return "" }
+
+func (dropCodec) Marshal(v any) (mem.BufferSlice, error) {
+	message, ok := v.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no message", v)
+	}
+	data, err := proto.Marshal(message)
+	return mem.BufferSlice{mem.SliceBuffer(data)}, err
+}
+
+func (dropCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	answer, ok := v.(*raypb.GetResponse)
+	if !ok {
+		return fmt.Errorf("a %T is no answer", v)
+	}
+	answer.TotalSize = uint64(data.Len())
+	return nil
 }
 
 // profile begins to write path.cpu, and at the end path.allocs.

@@ -29,7 +29,7 @@ var requests = map[string]map[string]string{
 	opGet:       {waySame: "G", wayShipped: "D"},
 	opPut:       {waySame: "U", wayShipped: "U R64"},
 	opPut100:    {wayShipped: "U R64"},
-	opGet100:    {waySame: "G", wayShipped: "G"},
+	opGet100:    {waySame: "G", wayShipped: "G", wayDropped: "G"},
 }
 
 // pythonRequests are those of the Python side, without the releases.
@@ -76,7 +76,7 @@ func (r *row) ratio(value func(result) float64) float64 {
 	return median(r.ours, value) / median(r.theirs, value)
 }
 
-func render(all []*row, ours, theirs *side, s settings, load string) string {
+func render(all []*row, ours, theirs *side, started []result, s settings, load string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Package ray, and Python's Ray Client\n\n")
 	fmt.Fprintf(&b, "Ray %s, %s, %d CPUs, %s; %d rounds of %s a row, the sides in turn, medians; load average before: %s.\n",
@@ -86,7 +86,10 @@ func render(all []*row, ours, theirs *side, s settings, load string) string {
 		"- *same requests*: Go makes those that Python makes, by a call of its own for each get; no side releases refs meanwhile, since\n" +
 		"  they do that differently. What these rows show is the driver's merit.\n" +
 		"- *session*: package ray through Ray's client server, as it is. What is more than with the same requests is the choice of them.\n" +
-		"- *as shipped*: `ray.Client`; calls are direct (checked), all else is the session's.\n\n" +
+		"- *as shipped*: `ray.Client`; calls are direct (checked), all else is the session's. Up to four small puts are under way, where\n" +
+		"  Python waits for each; the time ends with the answer to the last. A get of a large value that the session put itself is a call of its own.\n" +
+		"- *answer dropped*: a client that costs next to nothing: it makes the request and throws away what comes. No client is faster.\n\n" +
+		"Gets and puts are measured before there are actors: Ray wakes each process of theirs when objects are freed.\n\n" +
 		"Requests: T task, D get on the data channel, G `GetObject`, U put, P `PushTask` to the actor's process, R1 and R64 releases by one\n" +
 		"and by up to 64. 100 MiB travel in chunks: of 1 MiB when Go puts, else of 5 MiB. Direct calls report no task events, which is\n" +
 		"their default. Busy: the share of one CPU that the client, the server's process for all and its process for the session had, in\n" +
@@ -126,8 +129,9 @@ func render(all []*row, ours, theirs *side, s settings, load string) string {
 		fmt.Fprintf(w, "| %s\t| %s %.1f\t| %.2f\t| %s\t|\n", bar.what, sign, bar.want, bar.measured, verdict)
 	}
 	_ = w.Flush() // as above
-	fmt.Fprintf(&b, "\nMemory once connected: Go %.0f MB, with the connection to the GCS; Python %.0f MB. From start until 16 actors answered: Go\n%.1f s, Python %.1f s, most of it Ray starting processes.\n\n",
-		float64(ours.hello.RSS)/1e6, float64(theirs.hello.RSS)/1e6, ours.Startup().Seconds(), theirs.Startup().Seconds())
+	fmt.Fprintf(&b, "\nMemory once connected: Go %.0f MB, with the connection to the GCS; Python %.0f MB. From start until connected: Go %.1f s,\nPython %.1f s. Until %d actors answered: Go %.1f s, one after the other, Python %.1f s, all at once, most of it Ray starting processes.\n\n",
+		float64(ours.hello.RSS)/1e6, float64(theirs.hello.RSS)/1e6, ours.Startup().Seconds(), theirs.Startup().Seconds(),
+		maxCallers, started[0].Seconds, started[1].Seconds)
 	b.WriteString(limitsText)
 	return b.String()
 }
