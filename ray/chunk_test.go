@@ -164,4 +164,16 @@ func TestAnAnnouncedSizeTakesNoMemory(t *testing.T) {
 	if !errors.Is(err, ray.ErrUnsupportedValue) {
 		t.Errorf("a value above the limit: %v", err)
 	}
+	// What came before, or was put, is no mere announcement: it does not have to move while it grows.
+	const expected = 16 * 16 * arrived
+	for _, size := range []uint64{expected, expected + 1} {
+		var c ray.Assembler
+		c.Expect(expected)
+		if _, err := c.Add(&raypb.GetResponse{Valid: true, Data: make([]byte, arrived), TotalChunks: 2, TotalSize: size}); err != nil {
+			t.Fatal(err)
+		}
+		if got := uint64(cap(c.Bytes())); got >= size != (size <= expected) {
+			t.Errorf("room for %d bytes, where %d were expected and %d are announced", got, expected, size)
+		}
+	}
 }

@@ -25,6 +25,7 @@ var ErrTransfer = errTransfer
 type Assembler struct{ a assembler }
 
 func (a *Assembler) Add(c *raypb.GetResponse) (bool, error) { return a.a.add(c) }
+func (a *Assembler) Expect(size uint64)                     { a.a.expected = size }
 func (a *Assembler) Next() int32                            { return a.a.next() }
 func (a *Assembler) Bytes() []byte                          { return a.a.bytes() }
 

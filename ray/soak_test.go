@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -354,6 +355,7 @@ func TestSoakLargeGetWithFaults(t *testing.T) {
 	// What was put comes by a call of its own, a result on the data channel.
 	put := large(t, s, size)
 	result := must(t)(s.Submit(t.Context(), function("echo"), put))
+	var found []string
 	for way, ref := range map[string]*ray.ObjectRef{getObject: put, datapath: result} {
 		var chunks, failures atomic.Int64
 		middleman.SetHook(onPieces(t, way, func(*raypb.GetResponse) error {
@@ -364,11 +366,13 @@ func TestSoakLargeGetWithFaults(t *testing.T) {
 			return nil
 		}))
 		checkLarge(t, s, ref, size)
-		raytest.SoakFound(t, "%s: %d bytes, %d chunks, %d failures", way, size, chunks.Load(), failures.Load())
+		found = append(found, fmt.Sprintf("by %s %d chunks, %d failures", way, chunks.Load(), failures.Load()))
 		if failures.Load() < int64(size/largestPiece/3) {
 			t.Errorf("%s: %d failures", way, failures.Load())
 		}
 	}
+	slices.Sort(found)
+	raytest.SoakFound(t, "%d bytes, twice: %s", size, strings.Join(found, "; "))
 }
 
 // largestPiece is how the server cuts values.
