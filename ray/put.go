@@ -123,11 +123,11 @@ func (t turns) pass() { t <- struct{}{} }
 func (t *references) promise(put *request) (*handle, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	h := t.first(kindObject)
+	put.promises, h.t.put, h.t.uses = h.t, put, 1 // before it can be sent: fulfil waits for mu, but what calls it looks at promises
 	if err := t.session.out.add(put); err != nil {
 		return nil, err
 	}
-	h := t.first(kindObject)
-	put.promises, h.t.put, h.t.uses = h.t, put, 1
 	t.promised++
 	return h, nil
 }
