@@ -44,6 +44,7 @@ func TestDirectNetworks(t *testing.T) {
 		"sizes":                                         testDirectSizes,
 		"deadlines of callers":                          testDeadlinesOfCallers,
 		"what a worker refuses":                         testWhatAWorkerRefuses,
+		"calls that are never processed":                testCallsThatAreNeverProcessed,
 		"results in the object store are freed":         testResultsInTheObjectStore,
 		"a client without a session":                    testAClientWithoutASession,
 		"modes of a client":                             testModes,

@@ -9,16 +9,13 @@ import (
 	"math"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/seedcore/seedcore/internal/taskevents"
 	"github.com/seedcore/seedcore/internal/wire/corepb"
@@ -450,45 +447,3 @@ func (p *exchangePool) work(f func()) {
 
 // close ends the goroutines that wait, when no call is under way any more.
 func (p *exchangePool) close() { p.closed.Do(func() { close(p.idle) }) }
-
-// refusedUnrun begins the text with which a Go worker refuses a call that it did not run.
-const refusedUnrun = "worker: "
-
-// classify turns the gRPC error of a PushTask into the vocabulary of this package. moved tells that the actor does not
-// run at t any more, as far as this error tells.
-func (t *target) classify(err error, left bool) (sent Sent, moved bool, _ error) {
-	sent = SentNo
-	if left {
-		sent = SentMaybe
-	}
-	if cut := context.Cause(t.ctx); cut != nil {
-		return sent, true, cut
-	}
-	if refusal := refused(t.credentials, err); refusal != nil {
-		return SentNo, false, refusal
-	}
-	s := status.Convert(err)
-	unrun := strings.HasPrefix(s.Message(), refusedUnrun)
-	if unrun {
-		sent = SentNo
-	}
-	switch s.Code() {
-	case codes.Unavailable:
-		return sent, true, unavailable(t.data, s.Message(), nil)
-	case codes.Aborted: // Ray's own statuses: their name is all of the message
-		switch s.Message() {
-		case "Invalid": // another incarnation listens there, or the number was not to be used any more
-			return SentNo, true, unavailable(t.data, "the worker refused the call as stale", nil)
-		case "SchedulingCancelled":
-			return SentNo, false, SystemError{Class: "TaskCancelledError", Message: "before it ran"}.typed()
-		}
-		return sent, true, unavailable(t.data, s.Message(), nil) // it ended while running the method
-	case codes.ResourceExhausted:
-		if strings.HasPrefix(s.Message(), "grpc: received message") {
-			return SentYes, false, fmt.Errorf("%w: the result is too large: %s", ErrUnsupportedValue, s.Message())
-		}
-		return sent, false, fmt.Errorf("%w: %s", ErrOverloaded, s.Message())
-	default:
-		return sent, false, fmt.Errorf("ray: the worker failed the call: %w", err)
-	}
-}
