@@ -129,6 +129,14 @@ func (t *references) sized(ref *tracked, size int) {
 	ref.large = size
 }
 
+// inOrder has the next get of a ref take its turn on the data channel: the server carries it out behind the releases that were
+// made before, however long they take.
+func (t *references) inOrder(ref *tracked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ref.large = 0
+}
+
 // only returns the one value of a list.
 func only(v any) (any, error) {
 	list, ok := v.(*pickle.List)

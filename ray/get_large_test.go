@@ -157,6 +157,47 @@ func testRefsInLargeValues(t *testing.T, s *ray.Session) {
 	}
 }
 
+// A ref in a large value that was released is alive again when the value is fetched again, also while the server has not come
+// to the release yet.
+func TestRefsInLargeValuesWhileReleasesTakeTheirTime(t *testing.T) {
+	t.Parallel()
+	middleman, s := behind(t)
+	ctx := deadline(t)
+	inner := must(t)(s.Put(ctx, "inner"))
+	outer := must(t)(s.Put(ctx, []any{inner, pattern(6 << 20)}))
+	inner.Release()
+	waitFor(t, "the release of the inner ref", func() bool { return s.Stats().Refs == 1 && s.Stats().Outstanding == 0 })
+	for range 2 {
+		asked := make(chan struct{})
+		var once sync.Once
+		middleman.SetHook(onData(t, func(req *raypb.DataRequest, _ *raypb.DataResponse) error {
+			if req.GetRelease() != nil {
+				once.Do(func() {
+					close(asked)
+					time.Sleep(time.Second)
+				})
+			}
+			return nil
+		}))
+		v, err := s.Get(ctx, outer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.([]any)[0].(*ray.ObjectRef).Release()
+		<-asked
+		v, err = s.Get(ctx, outer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := v.([]any)[0].(*ray.ObjectRef)
+		if v, err := s.Get(ctx, again); v != "inner" {
+			t.Errorf("%v, %v", v, err)
+		}
+		again.Release()
+		waitFor(t, "the releases", func() bool { return s.Stats().Refs == 1 && s.Stats().Outstanding == 0 })
+	}
+}
+
 // Where a call of its own does not work out, the data channel brings the value, from its beginning.
 func TestALargeValueThatComesOnTheDataChannelInstead(t *testing.T) {
 	t.Parallel()

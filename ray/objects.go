@@ -128,6 +128,7 @@ func (s *Session) fetchValue(ctx context.Context, target string, t *tracked, sta
 		}
 		if !s.refs.adopt(stubs, r.msg.ReqId) {
 			if attempt < 2 {
+				s.refs.inOrder(t)
 				continue
 			}
 			return nil, &CallError{Target: target, Sent: SentYes, Err: fmt.Errorf("%w: a ref in the value was released while it was fetched", ErrReleased)}
