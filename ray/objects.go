@@ -19,7 +19,7 @@ func (r *ObjectRef) String() string {
 	if r == nil {
 		return "ObjectRef(nil)"
 	}
-	if r.h.session.refs.promisedBy(r.h) != nil {
+	if put := r.h.session.refs.promisedBy(r.h); put != nil && !isDone(put) {
 		return "ObjectRef(being put)"
 	}
 	return "ObjectRef(" + r.ID() + ")"

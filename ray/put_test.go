@@ -299,8 +299,8 @@ func TestPutsOfALostSession(t *testing.T) {
 		t.Errorf("a get that waited: %v", err)
 	}
 	for _, ref := range refs {
-		if err := second(s.Get(ctx, ref)); !errors.Is(err, ray.ErrSessionLost) || ref.ID() != "" {
-			t.Errorf("get: %v, id %q", err, ref.ID())
+		if err := second(s.Get(ctx, ref)); !errors.Is(err, ray.ErrSessionLost) || ref.ID() != "" || ref.String() != "ObjectRef()" {
+			t.Errorf("get: %v, %v with id %q", err, ref, ref.ID())
 		}
 		ref.Release()
 	}

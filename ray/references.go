@@ -72,10 +72,7 @@ func (h *handle) id() string {
 		return ""
 	}
 	if put := h.session.refs.promisedBy(h); put != nil {
-		<-put.done
-		if h.session.refs.promisedBy(h) != nil {
-			return "" // the session is over
-		}
+		<-put.done // named by now, or the session is over
 	}
 	return hex.EncodeToString([]byte(h.t.id))
 }
