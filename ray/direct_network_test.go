@@ -344,7 +344,7 @@ func testOneActorDoesNotUseUpTheBounds(t *testing.T, x directSetup) {
 	defer cancel()
 	flight := make(chan error, 2)
 	for range cap(flight) {
-		go func() { flight <- second(x.call(ctx, "busy", "sleep", 1)) }()
+		go func() { flight <- second(x.call(ctx, "busy", "sleep", 3)) }()
 	}
 	waitFor(t, "two calls are under way", func() bool { return x.direct.InFlight() == 2 })
 	wantOverloaded(t, second(x.call(ctx, "busy", "get")), ray.OverloadedError{What: "calls of the actor", Limit: 2, InUse: 2, More: 1})
