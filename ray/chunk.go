@@ -143,12 +143,28 @@ type assembler struct {
 	size  uint64 // announced
 	// received counts bytes, also when data was taken.
 	received uint64
-	// expected is the size for which memory is taken at once: that of an object that came, or left, before.
+	// expected is the size for which memory is taken at once: about that of an object that came, or left, before.
 	expected uint64
 }
 
 // ahead is how many times the memory of what arrived is taken for what is to come, or up to twice that if all fits then.
 const ahead = 8
+
+// pageSize is what the system hands out at once, or a part of it.
+const pageSize = 4 << 10
+
+// prepare takes the memory for an object whose size is expected: while the server is busy with it there is time for that, and
+// for the system to hand out its pages.
+func (a *assembler) prepare() {
+	if a.expected == 0 || a.data != nil {
+		return
+	}
+	room := make([]byte, a.expected)
+	for i := 0; i < len(room); i += pageSize {
+		room[i] = 0
+	}
+	a.data = room[:0]
+}
 
 // next is the number of the first chunk that is still missing.
 func (a *assembler) next() int32 { return a.count }

@@ -27,7 +27,7 @@ const (
 // what is the matter.
 func (s *Session) getLarge(r *request, size int) {
 	s.requests.Add(1)
-	object := assembler{expected: uint64(size + size/8)}
+	object := assembler{expected: uint64(size + size/64)}
 	err := s.getOver(r, &object, getStall+time.Duration(size>>26)*time.Second) // 64 MiB a second are slow for a server
 	if errors.Is(err, errInstead) {
 		s.refs.fetchInstead(r)

@@ -26,6 +26,7 @@ func (s *Session) getObject(ctx context.Context, in *raypb.GetRequest, object *a
 	if err != nil {
 		return err
 	}
+	object.prepare()
 	p := piece{object: object}
 	for {
 		if err := stream.RecvMsg(&p); err != nil {
