@@ -117,6 +117,7 @@ func serveCommands(ctx context.Context, address string, in io.Reader, out io.Wri
 	defer func() { err = errors.Join(err, direct.Close(context.WithoutCancel(ctx))) }()
 	// A second connection for the requests that Python makes and package ray does not: gets by a call of their own.
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(16<<20), // as package ray has them
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))
 	if err != nil {
 		return err
