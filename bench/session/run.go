@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,34 +170,65 @@ type serverTime struct{ proxy, sessions float64 }
 
 func serverCPU() (serverTime, error) {
 	var total serverTime
-	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return total, err
+	err := processes("ray.util.client.server", func(cmdline []byte, took float64) {
+		if bytes.Contains(cmdline, []byte("--mode=specific-server")) {
+			total.sessions += took
+		} else {
+			total.proxy += took
+		}
+	})
+	return total, err
+}
+
+// calm waits until the raylet has little to do, or for ten seconds: it works for a while on objects that were released, and
+// whoever is measured next would pay for them.
+func calm(ctx context.Context) error {
+	const pause, busy = 250 * time.Millisecond, 0.1
+	last := math.Inf(-1)
+	for range 40 {
+		var now float64
+		if err := processes("raylet/raylet", func(_ []byte, took float64) { now += took }); err != nil {
+			return err
+		}
+		if now-last < busy*pause.Seconds() {
+			return nil
+		}
+		last = now
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	for _, path := range processes {
+	return nil
+}
+
+// processes tells the command lines that contain a text, and how many seconds of CPU each of these processes has used.
+func processes(text string, tell func(cmdline []byte, took float64)) error {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, path := range all {
 		// A process that ended in between does not count.
 		cmdline, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(cmdline, []byte("ray.util.client.server")) {
+		if err != nil || !bytes.Contains(cmdline, []byte(text)) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
-			return total, err
+			return err
 		}
 		took, err := gauge.CPUTime(pid)
 		if _, gone := errors.AsType[*fs.PathError](err); gone {
 			continue
 		}
 		if err != nil {
-			return total, err
+			return err
 		}
-		if bytes.Contains(cmdline, []byte("--mode=specific-server")) {
-			total.sessions += took
-		} else {
-			total.proxy += took
-		}
+		tell(cmdline, took)
 	}
-	return total, nil
+	return nil
 }
 
 func measure(ctx context.Context, s *side, r *row, window time.Duration, profile string, into *[]result) error {
@@ -210,7 +242,10 @@ func measure(ctx context.Context, s *side, r *row, window time.Duration, profile
 		return err
 	}
 	after, err := serverCPU()
+	if err != nil {
+		return err
+	}
 	got.served = serverTime{after.proxy - before.proxy, after.sessions - before.sessions}
 	*into = append(*into, got)
-	return err
+	return calm(ctx)
 }
