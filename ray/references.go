@@ -151,8 +151,7 @@ func (t *references) acquire(ctx context.Context, h *handle, s *Session) (*track
 	if h.released.Load() {
 		return nil, fmt.Errorf("%w: %x", ErrReleased, h.t.id)
 	}
-	for h.t.put != nil {
-		put := h.t.put
+	if put := h.t.put; put != nil {
 		h.t.uses++
 		t.mu.Unlock()
 		err := s.wait(ctx, put)
