@@ -102,6 +102,8 @@ type directBounds struct {
 	// refused is how long a process that the GCS reports as alive may refuse connections, or calls as stale: the GCS
 	// learns of a death within a second or two.
 	refused time.Duration
+	// burial is how long the GCS may take to learn of a process that ended properly.
+	burial time.Duration
 	// recheck and slowestRecheck are the pauses, each twice the one before, after which it is tried again whether an
 	// actor can be reached by now.
 	recheck, slowestRecheck time.Duration
@@ -114,7 +116,7 @@ type directBounds struct {
 }
 
 var defaultDirectBounds = directBounds{
-	actors: 4096, dials: 64, dial: 3 * time.Second, lookup: 5 * time.Second, silentGCS: time.Second, refused: 5 * time.Second, recheck: 5 * time.Second, slowestRecheck: time.Minute,
+	actors: 4096, dials: 64, dial: 3 * time.Second, lookup: 5 * time.Second, silentGCS: time.Second, refused: 5 * time.Second, burial: 1500 * time.Millisecond, recheck: 5 * time.Second, slowestRecheck: time.Minute,
 	silence: 5 * time.Second, slowestAsk: 30 * time.Second, abandon: 30 * time.Second,
 }
 
@@ -205,7 +207,9 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 // asyncio.CancelledError, what they called in their turn is cancelled too; another method in Python runs to its end, and a
 // call that waits for such a one may still run. A process that dies during the call, or of which the GCS says after a silence of some seconds that the
 // actor is not there any more, gives the same with ErrActorUnavailable. An actor that is gone gives ErrActorDied or
-// ErrActorNotFound with SentNo. What the method itself raised is a *TaskError. Nothing that was sent is sent again.
+// ErrActorNotFound with SentNo; so does one whose constructor raised, though Ray takes it for alive for a moment, in which
+// the call may be sent: its process runs no method any more. What the method itself raised is a *TaskError. Nothing that was
+// sent is sent again.
 //
 // ErrUnreachable, with SentNo, says that the process accepts no connection from here. That is found out once: calls after
 // it fail at once, while it is tried again from time to time behind them.

@@ -45,6 +45,7 @@ func TestDirectNetworks(t *testing.T) {
 		"deadlines of callers":                          testDeadlinesOfCallers,
 		"what a worker refuses":                         testWhatAWorkerRefuses,
 		"calls that are never processed":                testCallsThatAreNeverProcessed,
+		"an actor that was never built":                 testAnActorThatWasNeverBuilt,
 		"results in the object store are freed":         testResultsInTheObjectStore,
 		"a client without a session":                    testAClientWithoutASession,
 		"modes of a client":                             testModes,

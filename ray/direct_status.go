@@ -41,6 +41,9 @@ func (t *target) classify(err error, left bool) (sent Sent, moved bool, _ error)
 	if unrun {
 		sent = SentNo
 	}
+	if slices.Contains(orderlyEnd, s.Message()) {
+		return sent, true, unavailable(t.data, s.Message(), nil)
+	}
 	switch s.Code() {
 	case codes.Unavailable:
 		if slices.Contains(neverProcessed, s.Message()) {

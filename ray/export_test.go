@@ -223,8 +223,8 @@ func GoValue(data []byte) (any, error) {
 
 // DirectBounds are the bounds of a Direct that users cannot change.
 type DirectBounds struct {
-	Actors                                 int
-	Dial, Lookup, Refused, Recheck, Silent time.Duration
+	Actors                                         int
+	Dial, Lookup, Refused, Burial, Recheck, Silent time.Duration
 }
 
 // NewDirectWith makes a Direct with other bounds; zero ones stay as they are.
@@ -234,6 +234,7 @@ func NewDirectWith(gcs *GCS, opts DirectOptions, b DirectBounds) (*Direct, error
 	bounds.dial = cmp.Or(b.Dial, bounds.dial)
 	bounds.lookup = cmp.Or(b.Lookup, bounds.lookup)
 	bounds.refused = cmp.Or(b.Refused, bounds.refused)
+	bounds.burial = cmp.Or(b.Burial, bounds.burial)
 	bounds.recheck = cmp.Or(b.Recheck, bounds.recheck)
 	bounds.slowestRecheck = max(bounds.recheck, bounds.slowestRecheck)
 	if b.Recheck > 0 {

@@ -20,10 +20,12 @@ type gcsRelay struct {
 	corepb.UnimplementedActorInfoGcsServiceServer
 	corepb.UnimplementedNodeInfoGcsServiceServer
 	corepb.UnimplementedInternalKVGcsServiceServer
+	corepb.UnimplementedWorkerInfoGcsServiceServer
 
-	actors corepb.ActorInfoGcsServiceClient
-	nodes  corepb.NodeInfoGcsServiceClient
-	kv     corepb.InternalKVGcsServiceClient
+	actors  corepb.ActorInfoGcsServiceClient
+	nodes   corepb.NodeInfoGcsServiceClient
+	kv      corepb.InternalKVGcsServiceClient
+	workers corepb.WorkerInfoGcsServiceClient
 
 	named, byID atomic.Int64 // questions so far
 	// ask is called with each question for a named actor, and may wait or change it.
@@ -42,10 +44,12 @@ func relayed(t *testing.T, relay *gcsRelay) *ray.GCS {
 		t.Fatal(err)
 	}
 	relay.actors, relay.nodes, relay.kv = corepb.NewActorInfoGcsServiceClient(conn), corepb.NewNodeInfoGcsServiceClient(conn), corepb.NewInternalKVGcsServiceClient(conn)
+	relay.workers = corepb.NewWorkerInfoGcsServiceClient(conn)
 	server := grpc.NewServer()
 	corepb.RegisterActorInfoGcsServiceServer(server, relay)
 	corepb.RegisterNodeInfoGcsServiceServer(server, relay)
 	corepb.RegisterInternalKVGcsServiceServer(server, relay)
+	corepb.RegisterWorkerInfoGcsServiceServer(server, relay)
 	address := serve(t, server)
 	t.Cleanup(func() { _ = conn.Close() })
 	gcs, err := ray.DialGCS(deadline(t), address, ray.GCSOptions{})
@@ -108,4 +112,12 @@ func (r *gcsRelay) GetClusterId(ctx context.Context, req *corepb.GetClusterIdReq
 
 func (r *gcsRelay) InternalKVGet(ctx context.Context, req *corepb.InternalKVGetRequest) (*corepb.InternalKVGetReply, error) {
 	return r.kv.InternalKVGet(ctx, req)
+}
+
+func (r *gcsRelay) AddWorkerInfo(ctx context.Context, req *corepb.AddWorkerInfoRequest) (*corepb.AddWorkerInfoReply, error) {
+	return r.workers.AddWorkerInfo(ctx, req)
+}
+
+func (r *gcsRelay) ReportWorkerFailure(ctx context.Context, req *corepb.ReportWorkerFailureRequest) (*corepb.ReportWorkerFailureReply, error) {
+	return r.workers.ReportWorkerFailure(ctx, req)
 }

@@ -24,7 +24,8 @@ type route struct {
 	target  *target
 	search  *search
 	verdict *verdict
-	used    *list.Element // in Direct.used
+	lost    *corepb.ActorTableData // of a target that was forgotten, for the search that follows
+	used    *list.Element          // in Direct.used
 }
 
 // search is one look for where an actor runs. It waits for an actor that is not up for as long as somebody waits for it, and
@@ -182,8 +183,8 @@ func (d *Direct) outcome(ctx context.Context, s *search, detour bool) error {
 
 // start begins a search; d.mu is held and d.ctx has not ended.
 func (d *Direct) start(r *route, recheck bool) *search {
-	s := &search{recheck: recheck, done: make(chan struct{})}
-	r.search = s
+	s := &search{recheck: recheck, done: make(chan struct{}), seen: r.lost}
+	r.search, r.lost = s, nil
 	d.background.Go(func() {
 		t, err := d.locate(r.key, s)
 		d.mu.Lock()
@@ -260,7 +261,10 @@ func (d *Direct) locate(key actorKey, s *search) (*target, error) {
 			if id := string(data.GetAddress().GetWorkerId()); id != worker {
 				worker, since = id, time.Now()
 			}
-			if isTimeout(err) || s.recheck || time.Since(since) >= d.bounds.refused {
+			if isTimeout(err) {
+				return nil, d.unlessDead(data, err)
+			}
+			if s.recheck || time.Since(since) >= d.bounds.refused {
 				return nil, err
 			}
 			refusal = err
@@ -335,7 +339,7 @@ func (d *Direct) forget(r *route, t *target) {
 	d.mu.Lock()
 	last := false
 	if r.target == t {
-		r.target = nil
+		r.target, r.lost = nil, t.data
 		t.forgotten = true
 		last = t.users == 0
 	}

@@ -56,6 +56,8 @@ type target struct {
 	lives []*life // for the next calls, at most idleExchanges
 
 	streams streamLane
+
+	unbuilt unbuilt
 }
 
 // lane is one sequence of calls as the worker sees it: a caller id and numbers from 0 without a gap. A lane in which a
@@ -394,6 +396,9 @@ func (d *Direct) conclude(r *route, t *target, x *exchange) {
 	var moved bool
 	if x.sent, moved, x.err = t.classify(x.err, x.call.Left.Load()); moved {
 		d.forget(r, t)
+	}
+	if died := d.wasUnbuilt(t, x); died != nil {
+		x.sent, x.err = SentNo, died
 	}
 }
 
