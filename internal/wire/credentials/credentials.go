@@ -52,8 +52,45 @@ func (c *Credentials) DialOptions(address string) (options []grpc.DialOption, wa
 	if c == nil || c.Token == nil {
 		return options, ""
 	}
-	options = append(options, grpc.WithPerRPCCredentials(bearer{c.Token}))
+	options = append(options, grpc.WithPerRPCCredentials(bearer{c}))
 	return options, c.warning(address)
+}
+
+// Secure returns conn as it is to be used for HTTP/2: with TLS where that is asked for. It closes conn when it fails.
+func (c *Credentials) Secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+	if c == nil || c.TLS == nil {
+		return conn, nil
+	}
+	config := c.TLS.Clone()
+	config.NextProtos = []string{"h2"}
+	if config.ServerName == "" {
+		config.ServerName = address
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			config.ServerName = host
+		}
+	}
+	secured := tls.Client(conn, config)
+	err := secured.HandshakeContext(ctx)
+	if err == nil && secured.ConnectionState().NegotiatedProtocol != "h2" {
+		err = errors.New("tls: the server does not agree to HTTP/2")
+	}
+	if err != nil {
+		_ = conn.Close() // nothing was sent on it
+		return nil, err
+	}
+	return secured, nil
+}
+
+// Authorization returns the header of that name for a call, "" where there is none.
+func (c *Credentials) Authorization() (string, error) {
+	if c == nil || c.Token == nil {
+		return "", nil
+	}
+	token, err := c.Token()
+	if err != nil {
+		return "", tokenError{err}
+	}
+	return "Bearer " + token, nil
 }
 
 // Authorize adds the token to a request to the dashboard.
@@ -71,6 +108,17 @@ func (c *Credentials) Authorize(r *http.Request) error {
 
 // HasToken reports whether calls carry a token.
 func (c *Credentials) HasToken() bool { return c != nil && c.Token != nil }
+
+// HasTLS reports whether connections are encrypted.
+func (c *Credentials) HasTLS() bool { return c != nil && c.TLS != nil }
+
+// Authority is the host that is called at an address, as a server or a proxy before it is to see it: the one that its certificate names.
+func (c *Credentials) Authority(address string) string {
+	if c.HasTLS() && c.TLS.ServerName != "" {
+		return c.TLS.ServerName
+	}
+	return address
+}
 
 func (c *Credentials) warning(address string) string {
 	if c.TLS != nil || IsLoopback(address) {
@@ -94,14 +142,11 @@ func IsLoopback(address string) bool {
 }
 
 // bearer sends a token along with every call.
-type bearer struct{ token func() (string, error) }
+type bearer struct{ of *Credentials }
 
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	token, err := b.token()
-	if err != nil {
-		return nil, tokenError{err}
-	}
-	return map[string]string{"authorization": "Bearer " + token}, nil
+	authorization, err := b.of.Authorization()
+	return map[string]string{"authorization": authorization}, err
 }
 
 // tokenError is a failure of Credentials.Token. gRPC would take any other error for a refusal by the other side.
