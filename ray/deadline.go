@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -71,6 +72,22 @@ func bound(ctx context.Context, timeout time.Duration, size int) (context.Contex
 	return allow(ctx, timeout, size).context()
 }
 
+// timerPool keeps the timers of earlier waits: one of its own would be three allocations a wait.
+type timerPool struct{ pool sync.Pool }
+
+func (p *timerPool) get(d time.Duration) *time.Timer {
+	if timer, ok := p.pool.Get().(*time.Timer); ok {
+		timer.Reset(d)
+		return timer
+	}
+	return time.NewTimer(d)
+}
+
+func (p *timerPool) put(timer *time.Timer) {
+	timer.Stop()
+	p.pool.Put(timer)
+}
+
 // clock is when something last happened. The zero value is never.
 type clock struct{ at atomic.Int64 }
 
@@ -99,16 +116,8 @@ func (s *Session) waitOn(ctx context.Context, come <-chan struct{}, moved func()
 		}
 	}
 	began := time.Now()
-	timer, ok := s.timers.Get().(*time.Timer)
-	if ok {
-		timer.Reset(s.cfg.CallTimeout)
-	} else {
-		timer = time.NewTimer(s.cfg.CallTimeout)
-	}
-	defer func() {
-		timer.Stop()
-		s.timers.Put(timer)
-	}()
+	timer := s.timers.get(s.cfg.CallTimeout)
+	defer s.timers.put(timer)
 	for {
 		select {
 		case <-come:

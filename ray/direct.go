@@ -139,7 +139,7 @@ type Direct struct {
 	dials   chan struct{}      // a token for each connection in the making
 	events  *taskevents.Buffer // nil: none are reported
 
-	exchanges exchangePool
+	timers timerPool
 
 	ctx         context.Context // lifetime of the calls and of all that goes on behind them; ends in Close
 	cancel      context.CancelCauseFunc
@@ -189,7 +189,6 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 	d := &Direct{
 		gcs: gcs, rules: rules, opts: opts, bounds: bounds, classes: classTable{gcs: gcs}, hosts: hostTable{recheck: bounds.recheck},
 		dials: make(chan struct{}, bounds.dials), routes: map[actorKey]*route{}, used: list.New(),
-		exchanges: exchangePool{idle: make(chan func())},
 	}
 	d.owner = &owner{direct: d, ports: map[string]int32{}, streams: map[string]*stream{}, lanes: map[*lane]*laneUse{}}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
@@ -216,8 +215,8 @@ func newDirect(gcs *GCS, opts DirectOptions, bounds directBounds) (*Direct, erro
 //
 // A context without a deadline is given one of DirectOptions.CallTimeout.
 //
-// Arguments and the result are values of package doc "Values". A byte string is sent as it is, without a copy: leave it alone
-// after a call that ended with its context, which may still be about to send it. Results above Ray's inline limit (100 KiB unless the
+// Arguments and the result are values of package doc "Values". A byte string is copied once, into the
+// request, and may be changed when Call has returned. Results above Ray's inline limit (100 KiB unless the
 // actor raised it) are ErrUnsupportedValue after the method ran: Ray puts them into its object store, which a Direct does
 // not read. They are freed there, also when the caller gave up; the error says if that was not possible. Arguments and results
 // of Go actors have a limit of their own (ErrTooLarge).
@@ -353,7 +352,7 @@ func (d *Direct) end(r *route, t *target, size int64) {
 	d.park(r)
 	d.mu.Unlock()
 	if last {
-		_ = t.close() // nothing is in flight on it
+		t.close() // nothing is in flight on it
 	}
 	d.calls.Done()
 }
@@ -407,7 +406,7 @@ func ended(ctx context.Context) error {
 }
 
 // Close refuses new calls, waits for those under way until ctx ends and then cuts them, and closes the connections to
-// workers, which takes up to 5 s where not a byte can be written. Calls that were cut return ErrClosed, with SentMaybe if they
+// workers, which takes up to 5 s where TLS is used and not a byte can be written. Calls that were cut return ErrClosed, with SentMaybe if they
 // had left. It is idempotent.
 func (d *Direct) Close(ctx context.Context) error {
 	d.mu.Lock()
@@ -427,26 +426,11 @@ func (d *Direct) Close(ctx context.Context) error {
 	}
 	d.cancel(ErrClosed)
 	<-drained
-	d.exchanges.close()
-	d.background.Wait()
+	d.background.Wait() // the keepers have closed the connections
 	d.closeEvents(ctx)
 	d.owner.close()
 	d.mu.Lock()
-	routes := d.routes
 	d.routes = nil
 	d.mu.Unlock()
-	// At once: gRPC gives a connection on which nothing can be written 5 s.
-	var targets []*target
-	for _, r := range routes {
-		if r.target != nil {
-			targets = append(targets, r.target)
-		}
-	}
-	failures := make([]error, len(targets))
-	var closing sync.WaitGroup
-	for i, t := range targets {
-		closing.Go(func() { failures[i] = t.close() })
-	}
-	closing.Wait()
-	return errors.Join(err, errors.Join(failures...))
+	return err
 }

@@ -18,14 +18,16 @@ type unbuilt struct {
 	died error // nil: nothing of that kind is known
 }
 
-// wasUnbuilt returns how the actor died, if x failed because its constructor had. The GCS of Ray reports such an actor as ALIVE
-// until its process has said goodbye, for some 10 ms, at times for 100 ms: a call of that moment reaches a worker that has
-// begun to end, drops every request unread, and ends its server. So the call did not run, whatever was sent of it.
-func (d *Direct) wasUnbuilt(t *target, x *exchange) error {
+// endedOrderly tells that a worker which ends properly had the call, and may not have run it.
+func (x *exchange) endedOrderly() bool {
 	gone, ok := errors.AsType[*ActorUnavailableError](x.err)
-	if !ok || x.sent != SentMaybe || !slices.Contains(orderlyEnd, gone.Message) {
-		return nil
-	}
+	return ok && x.sent == SentMaybe && slices.Contains(orderlyEnd, gone.Message)
+}
+
+// wasUnbuilt returns how the actor died, if its constructor raised. The GCS of Ray reports such an actor as ALIVE until its process has
+// said goodbye, for some 10 ms, at times for 100 ms: a call of that moment reaches a worker that has
+// begun to end, drops every request unread, and ends its server. So the call did not run, whatever was sent of it.
+func (d *Direct) wasUnbuilt(t *target) error {
 	t.unbuilt.once.Do(func() { t.unbuilt.died = d.awaitBurial(t) })
 	return t.unbuilt.died
 }

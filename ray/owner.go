@@ -42,6 +42,9 @@ type laneUse struct {
 // ownerPing is how often a worker may ask whether its owner is still there: more often than gRPC allows by default.
 var ownerPing = keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}
 
+// What a worker may send before it is read, in one report and in all, in bytes.
+const ownerStreamWindow, ownerConnWindow = 4 << 20, 16 << 20
+
 // listen returns the port at which workers reach this process by an address of its own.
 func (o *owner) listen(ip string) (int32, error) {
 	o.mu.Lock()
@@ -59,7 +62,7 @@ func (o *owner) listen(ip string) (int32, error) {
 			return 0, fmt.Errorf("receive a stream: %w", err)
 		}
 		o.server = grpc.NewServer(append(options, grpc.WaitForHandlers(true), grpc.MaxRecvMsgSize(o.direct.opts.MaxMessage), grpc.MaxSendMsgSize(math.MaxInt32),
-			grpc.StaticStreamWindowSize(directStreamWindow), grpc.StaticConnWindowSize(directConnWindow),
+			grpc.StaticStreamWindowSize(ownerStreamWindow), grpc.StaticConnWindowSize(ownerConnWindow),
 			grpc.KeepaliveEnforcementPolicy(ownerPing))...)
 		corepb.RegisterCoreWorkerServiceServer(o.server, o)
 	}

@@ -87,7 +87,7 @@ func (d *Direct) evict(r *route) {
 	delete(d.routes, r.key)
 	if t := r.target; t != nil {
 		t.forgotten = true
-		_ = t.close() // it has no users
+		t.close() // it has no users
 	}
 }
 
@@ -330,7 +330,7 @@ func (d *Direct) release(t *target) {
 	last := t.leave()
 	d.mu.Unlock()
 	if last {
-		_ = t.close() // nothing is in flight on it
+		t.close() // nothing is in flight on it
 	}
 }
 
@@ -345,7 +345,7 @@ func (d *Direct) forget(r *route, t *target) {
 	}
 	d.mu.Unlock()
 	if last {
-		_ = t.close()
+		t.close()
 	}
 }
 
@@ -360,7 +360,7 @@ func (d *Direct) forgetIdle(r *route, t *target) bool {
 	d.mu.Unlock()
 	if idle {
 		d.idled.Add(1)
-		_ = t.close()
+		t.close()
 	}
 	return idle
 }
@@ -368,11 +368,14 @@ func (d *Direct) forgetIdle(r *route, t *target) bool {
 // keep watches over a target for as long as its connection lives, and ends that when it is not used. When calls wait and nothing comes from there, or a
 // caller gave up, it asks the GCS whether the actor is still there; if not, the calls end, and the target is forgotten.
 //
+// The calls of a target that ends for whatever reason end with its connection, here.
+//
 // The probes of the operating system end a connection to a host that is gone; they know nothing of a process that was
-// replaced while the way to it is silent, or of a middlebox that answers for it. Pings of gRPC would add little.
+// replaced while the way to it is silent, or of a middlebox that answers for it. Pings of HTTP/2 would add little.
 func (d *Direct) keep(r *route, t *target) {
 	defer d.open.Add(-1)
 	defer d.owner.drop(t)
+	defer t.conn.Close() // before the GCS is told, which may take a while
 	var unused <-chan time.Time
 	if d.opts.Idle > 0 {
 		idle := time.NewTicker(d.opts.Idle)
@@ -385,10 +388,15 @@ func (d *Direct) keep(r *route, t *target) {
 	var heard int64
 	var asked time.Time
 	pause := d.bounds.silence
+	lost := t.conn.Done()
 	for {
 		select {
 		case <-t.ctx.Done():
 			return
+		case <-lost:
+			d.forget(r, t)
+			lost = nil
+			continue
 		case <-t.doubted:
 			if d.pause(t.ctx, time.Until(asked.Add(doubtPause))) != nil {
 				return

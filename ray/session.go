@@ -56,8 +56,7 @@ type Session struct {
 	reconnects, resent, requests, answers, moved, stale, bytesSent, bytesCame atomic.Int64
 	// lastMoved is when moved was last counted up.
 	lastMoved clock
-	// timers are those of earlier waits: a timer of its own would be three allocations a wait.
-	timers sync.Pool
+	timers    timerPool
 
 	mu  sync.Mutex // guards err
 	err error

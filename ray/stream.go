@@ -101,7 +101,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 		d.end(r, nil, size)
 		return nil, err
 	}
-	carried := carrying(t.ctx, ctx, d.opts.Tracer) // before the call has a number: it runs the tracer
+	trace := traceHeaders(ctx, d.opts.Tracer) // before the call has a number: it runs the tracer
 	var l *lane
 	if err = t.class.accepts(method, args, size); err == nil {
 		l, err = d.owner.lane(ctx, t)
@@ -112,7 +112,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	}
 	seq := l.next
 	l.next++
-	x := d.exchange()
+	x := &exchange{}
 	spec := t.number(x, l, seq, method, args)
 	spec.ReturnsDynamic, spec.StreamingGenerator = true, true
 	spec.GeneratorBackpressureNumObjects = int64(d.opts.StreamItems) // fatal: 0
@@ -121,25 +121,25 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	s := &stream{
 		d: d, t: t, r: r, target: callee{key, method}, size: size, limit: int64(d.opts.StreamItems), taskID: bytes.Clone(spec.GetTaskId()), caller: l.caller.GetWorkerId(),
 		generatorID: binary.LittleEndian.AppendUint32(bytes.Clone(spec.GetTaskId()), 1),
-		x:           x,
-		arrived:     make(chan struct{}, 1), items: map[int64]item{},
+		x:           x, done: make(chan struct{}),
+		arrived: make(chan struct{}, 1), items: map[int64]item{},
 	}
 	d.owner.add(s)
-	reported := d.reportSent(t, method, spec)
+	x.reported = d.reportSent(t, method, spec)
 	<-t.streams.turn // the call has its number
-	live, cancel := context.WithCancel(carried)
-	s.cut = cancel
-	go func() {
-		defer cancel()
-		x.err = t.pushTask(live, x)
+	d.send(t, x, trace)
+	go func() { // while the call is counted
+		<-x.call.Done()
+		if d.judge(r, t, x) {
+			d.inquire(t, x)
+		}
 		if x.err != nil {
 			d.owner.retire(t, l)
 		}
-		d.conclude(r, t, x)
-		d.reportEnd(reported, x)
+		d.reportEnd(x.reported, x)
 		d.owner.leave(l, 1)
 		s.ended()
-		close(x.done)
+		close(s.done)
 	}()
 	return s, nil
 }

@@ -23,7 +23,7 @@ type stream struct {
 	limit                       int64 // how far the method may be ahead of the caller
 	taskID, generatorID, caller []byte
 	x                           *exchange
-	cut                         context.CancelFunc
+	done                        chan struct{} // closed when x is over
 	arrived                     chan struct{} // holds a token when the next item may be there
 	delivered                   int64         // of the goroutine that ranges over it
 
@@ -179,7 +179,7 @@ func (s *stream) deliver(ctx context.Context, yield func(any, error) bool) (agai
 			s.leave()
 		}
 	}()
-	done := s.x.done
+	done := s.done
 	item, cancel := bound(ctx, s.d.opts.CallTimeout, 0)
 	defer func() { cancel() }()
 	for {
@@ -229,7 +229,7 @@ func (s *stream) leave() {
 	if s.answered {
 		return
 	}
-	s.giveUp = time.AfterFunc(s.d.bounds.abandon, s.cut)
-	s.d.background.Go(func() { s.t.cancelTask(s.taskID, s.caller, s.x.done) }) // while the call is counted
+	s.giveUp = time.AfterFunc(s.d.bounds.abandon, s.x.call.Cancel)
+	s.d.background.Go(func() { s.t.cancelTask(s.taskID, s.caller, s.done) }) // while the call is counted
 	s.t.doubt()
 }

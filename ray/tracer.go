@@ -6,7 +6,7 @@ import (
 	"maps"
 	"strings"
 
-	"google.golang.org/grpc/metadata"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/seedcore/seedcore/internal/wire/raypb"
 )
@@ -39,16 +39,17 @@ type TraceReceiver interface {
 	TraceCallResponse(ctx context.Context, traceresponse string)
 }
 
-// carrying returns a context for requests, of which live is the lifetime and caller the trace.
-func carrying(live, caller context.Context, t Tracer) context.Context {
-	parent, state := traceContext(caller, t)
-	switch {
-	case parent == "":
-		return live
-	case state == "":
-		return metadata.AppendToOutgoingContext(live, "traceparent", parent)
+// traceHeaders returns the headers of a direct call that tell of its trace.
+func traceHeaders(ctx context.Context, t Tracer) []hpack.HeaderField {
+	parent, state := traceContext(ctx, t)
+	if parent == "" {
+		return nil
 	}
-	return metadata.AppendToOutgoingContext(live, "traceparent", parent, "tracestate", state)
+	headers := []hpack.HeaderField{{Name: "traceparent", Value: parent}}
+	if state != "" {
+		headers = append(headers, hpack.HeaderField{Name: "tracestate", Value: state})
+	}
+	return headers
 }
 
 // traceContext returns what can be sent of the trace; without a parent there is nothing.
@@ -94,15 +95,15 @@ func (s *Session) label(ctx context.Context, r *request) error {
 
 // heard hands over what came back with the answer to a direct call.
 func (x *exchange) heard(ctx context.Context, t Tracer) {
-	if x.trailer == nil {
-		return
-	}
-	if response := x.trailer.Get("traceresponse"); len(response) > 0 {
-		t.(TraceReceiver).TraceCallResponse(ctx, response[0]) // pushTask asks for trailers only then
+	for _, f := range x.call.Trailer {
+		if f.Name == "traceresponse" {
+			t.(TraceReceiver).TraceCallResponse(ctx, f.Value) // send asks for trailers only then
+			return
+		}
 	}
 }
 
-// isHeader tells whether a value can be sent. gRPC would fail the call otherwise, after it got its number.
+// isHeader tells whether a value can be sent. The worker might end the connection otherwise.
 func isHeader(s string) bool {
 	return len(s) <= 1<<10 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

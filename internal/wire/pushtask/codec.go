@@ -1,24 +1,21 @@
 package pushtask
 
 import (
-	"sync/atomic"
-
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
+	protobuf "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 )
 
-// Call is a request on its way out.
-type Call struct {
-	Request *corepb.PushTaskRequest
-	// Left is set when gRPC takes the message, which it does when the stream for it exists: from then on the worker may have
-	// it. While it is not set, nothing left this process.
-	Left atomic.Bool
-
-	buffers [1]mem.Buffer // what it is written to
+// MarshalRequest returns a request as it travels, behind head bytes that are free.
+func MarshalRequest(head int, req *corepb.PushTaskRequest) ([]byte, error) {
+	if !complete || req.GetTaskSpec().GetActorCreationTaskSpec() != nil {
+		return protobuf.MarshalOptions{}.MarshalAppend(make([]byte, head), req)
+	}
+	return appendRequest(make([]byte, head, head+sizeRequest(req)), req), nil
 }
 
 // Reply is a reply, in one piece with its first result.
@@ -27,7 +24,10 @@ type Reply struct {
 	result result
 }
 
-// Codec is the codec of gRPC's side that sends PushTask and of the side that serves it.
+// Unmarshal reads a reply. r has to be empty; it keeps b.
+func (r *Reply) Unmarshal(b []byte) error { return unmarshalReply(b, &r.PushTaskReply, &r.result) }
+
+// Codec is the codec of gRPC's side that serves PushTask.
 type Codec struct{}
 
 // Name is empty, so that nothing is put behind the content type application/grpc, which is that of Ray's own callers.
@@ -37,17 +37,8 @@ var others = encoding.GetCodecV2(proto.Name)
 
 // Marshal implements encoding.CodecV2.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
-	switch m := v.(type) {
-	case *Call:
-		data, err := m.marshal()
-		if err == nil {
-			m.Left.Store(true)
-		}
-		return data, err
-	case *corepb.PushTaskReply:
-		if complete {
-			return marshalReply(m), nil
-		}
+	if m, ok := v.(*corepb.PushTaskReply); ok && complete {
+		return marshalReply(m), nil
 	}
 	return others.Marshal(v)
 }
@@ -59,22 +50,8 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return unmarshalRequest(data.Materialize(), m)
 	case *corepb.PushTaskReply:
 		return unmarshalReply(data.Materialize(), m, &result{})
-	case *Reply:
-		return unmarshalReply(data.Materialize(), &m.PushTaskReply, &m.result)
 	}
 	return others.Unmarshal(data, v)
-}
-
-func (c *Call) marshal() (mem.BufferSlice, error) {
-	req := c.Request
-	if !complete || req.GetTaskSpec().GetActorCreationTaskSpec() != nil {
-		return others.Marshal(req)
-	}
-	pool := mem.DefaultBufferPool()
-	buffer := pool.Get(sizeRequest(req))
-	*buffer = appendRequest((*buffer)[:0], req)
-	c.buffers[0] = mem.NewBuffer(buffer, pool)
-	return c.buffers[:], nil
 }
 
 // written are the fields that this package writes, by message. One that is declared and missing here makes the generated

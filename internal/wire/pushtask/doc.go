@@ -5,6 +5,8 @@
 // Decoded bytes and text lie in the message that came, which is kept for as long as any of them is. Encoding a reply does
 // not copy large results; they must not be changed any more.
 //
-//	conn.Invoke(ctx, corepb.CoreWorkerService_PushTask_FullMethodName, &pushtask.Call{Request: req}, reply,
-//		grpc.ForceCodecV2(pushtask.Codec{}))
+//	framed, err := pushtask.MarshalRequest(unary.HeadLen, request)
+//	...
+//	var reply pushtask.Reply
+//	err = reply.Unmarshal(call.Reply)
 package pushtask
