@@ -50,7 +50,7 @@ type hello struct {
 	Settings string `json:"settings"`
 }
 
-const wayDirect, wayDriver, wayCpp, wayClient, wayLimit = "direct", "driver", "driver, C++", "ray client", "plain gRPC"
+const wayDirect, wayDriver, wayCpp, wayClient, wayPlain = "direct", "driver", "driver, C++", "ray client", "plain gRPC"
 
 func serveDirect(ctx context.Context, address string, in io.Reader, out io.Writer) (err error) {
 	gcs, err := ray.DialGCS(ctx, address, ray.GCSOptions{})

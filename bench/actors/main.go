@@ -1,5 +1,5 @@
 // Command actors measures calls of actors over the direct path against Ray's own drivers in Python and in C++ and Python's Ray
-// Client, side by side on one Ray, and against a plain gRPC call between two Go processes, which no call can beat.
+// Client, side by side on one Ray, and against a plain gRPC call between two Go processes, which is what one would have without Ray.
 //
 // Every caller is a process of its own that does what it is told, one measurement at a time; the rows take turns, round
 // by round, so that the machine's mood meets all alike. Pipelined rows use the depth that was best for them in a short
@@ -32,8 +32,8 @@ func main() {
 	worker.Main()
 	var s settings
 	gcs := flag.String("caller", "", "address of a GCS: be the Go caller (used by the command itself)")
-	limit := flag.String("limit-caller", "", "address of a plain gRPC server: call that (used by the command itself)")
-	serve := flag.Bool("limit-server", false, "be the plain gRPC server (used by the command itself)")
+	plain := flag.String("plain-caller", "", "address of a plain gRPC server: call that (used by the command itself)")
+	serve := flag.Bool("plain-server", false, "be the plain gRPC server (used by the command itself)")
 	flag.StringVar(&s.python, "python", ".venv/bin/python", "Python with Ray")
 	flag.StringVar(&s.cppDir, "cpp", "", "directory that scripts/ray_cpp.sh made: Ray with its C++ API, and the C++ caller; without one C++ is left out")
 	flag.StringVar(&s.out, "out", "bench/actors.md", "file for the table")
@@ -51,10 +51,10 @@ func main() {
 	switch {
 	case *gcs != "":
 		err = serveDirect(ctx, *gcs, os.Stdin, os.Stdout)
-	case *limit != "":
-		err = serveLimitCaller(ctx, *limit, os.Stdin, os.Stdout)
+	case *plain != "":
+		err = servePlainCaller(ctx, *plain, os.Stdin, os.Stdout)
 	case *serve:
-		err = serveLimit(os.Stdin, os.Stdout)
+		err = servePlain(os.Stdin, os.Stdout)
 	default:
 		err = run(ctx, s)
 	}

@@ -49,8 +49,8 @@ func (r *row) mode() mode { return mode{r.shape, r.size, r.pipelined} }
 
 var sizes = []int{64, 64 << 10, 1 << 20}
 
-// limitKind stands for the plain gRPC server among the kinds of actors.
-const limitKind = "no actor"
+// plainKind stands for the plain gRPC server among the kinds of actors.
+const plainKind = "no actor"
 
 func (st *stage) rows() []*row {
 	var rows []*row
@@ -80,7 +80,7 @@ func (st *stage) rows() []*row {
 			}
 			add(wayClient, pythonKind)
 			if m.shape == "1:1" {
-				add(wayLimit, limitKind)
+				add(wayPlain, plainKind)
 			}
 		}
 	}
@@ -134,8 +134,8 @@ func (st *stage) measure(ctx context.Context, rows []*row) error {
 
 // take measures a row once.
 func (st *stage) take(ctx context.Context, r *row, window time.Duration, profile string) (sample, error) {
-	actors, callers := []string{wayLimit}, 1
-	if r.kind != limitKind {
+	actors, callers := []string{wayPlain}, 1
+	if r.kind != plainKind {
 		n := st.fan
 		if r.shape == "1:1" {
 			n = 1

@@ -15,7 +15,7 @@ import (
 var limitsText string
 
 var (
-	kindText = map[string]string{goKind: "Go", cppKind: "C++", pythonKind: "Python", inlineKind: "Python, raised limits", limitKind: "-"}
+	kindText = map[string]string{goKind: "Go", cppKind: "C++", pythonKind: "Python", inlineKind: "Python, raised limits", plainKind: "-"}
 	sizeText = map[int]string{64: "64 B", 64 << 10: "64 KB", 1 << 20: "1 MB"}
 )
 
@@ -49,7 +49,7 @@ func (st *stage) render(rows []*row, load string, took time.Duration) string {
 	fmt.Fprintf(&b, "An echo there and back; n is %d: actors, and for n:n also processes of callers. Medians of the rounds. In flight: for all\n", st.fan)
 	fmt.Fprintf(&b, "callers together, the best of %v, at most %d MiB; Go keeps so many calls under way, Python and C++ make a batch of as many\n", depths, inFlight>>20)
 	fmt.Fprintf(&b, "and get it at once, with the batch's latency. Ratios of rates are to Python callers of the Python actor.\n\n")
-	for _, way := range []string{wayDirect, wayDriver, wayCpp, wayClient, wayLimit} {
+	for _, way := range []string{wayDirect, wayDriver, wayCpp, wayClient, wayPlain} {
 		if side := st.sides[way]; side != nil {
 			fmt.Fprintf(&b, "- *%s*: %s\n", way, side.hello.Settings)
 		}
@@ -70,7 +70,7 @@ func (st *stage) render(rows []*row, load string, took time.Duration) string {
 			}
 			return us(value)
 		}
-		goCaller := r.way == wayDirect || r.way == wayLimit
+		goCaller := r.way == wayDirect || r.way == wayPlain
 		fmt.Fprintf(w, "| %s\t| %s\t| %s\t| %s\t| %d\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %.1f\t| %.1f\t|\n",
 			sizeText[r.size], r.shape, r.way, kindText[r.kind], r.depth, us(sample.rate),
 			us(func(s sample) float64 { return 1e6 * s.P10 }), us(func(s sample) float64 { return 1e6 * s.P50 }), us(func(s sample) float64 { return 1e6 * s.P99 }),
@@ -120,8 +120,8 @@ func bars(rows []*row) []bar {
 		{what: "Go to Python, pipelined, to the driver's rate", measured: ratio(pyPipelined, driverPipelined, sample.rate), want: 1},
 		{what: "Go to Python, sync, to Ray Client's rate", measured: ratio(pySync, client, sample.rate), want: 8},
 		{what: "Go to Go, sync, to Ray Client's rate", measured: ratio(goSync, client, sample.rate), want: 8},
-		{what: "Go to Go, p50, to the limit's", measured: ratio(goSync, find(rows, wayLimit, limitKind, sync), p50), want: 2, atMost: true},
-		{what: "Go to Go, pipelined, to the limit's rate", measured: ratio(goPipelined, find(rows, wayLimit, limitKind, pipelined), sample.rate), want: 0.6},
+		{what: "Go to Go, p50, to plain gRPC's", measured: ratio(goSync, find(rows, wayPlain, plainKind, sync), p50), want: 2, atMost: true},
+		{what: "Go to Go, pipelined, to plain gRPC's rate", measured: ratio(goPipelined, find(rows, wayPlain, plainKind, pipelined), sample.rate), want: 0.6},
 	}
 	cppSync, cppPipelined := find(rows, wayCpp, cppKind, sync), find(rows, wayCpp, cppKind, pipelined)
 	if cppSync == nil {

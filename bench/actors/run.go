@@ -40,7 +40,7 @@ type stage struct {
 	gcs     *ray.GCS
 	observe *ray.Direct // asks the Go actors what they saw
 	sides   map[string]*side
-	pids    map[string]int // of the actors and the limit's server
+	pids    map[string]int // of the actors and the plain server
 	cpp     cpp
 }
 
@@ -93,13 +93,13 @@ func run(ctx context.Context, s settings) (err error) {
 	if err != nil {
 		return err
 	}
-	var server limitHello
-	limit, err := peer.Start(ctx, &server, self, "-limit-server")
+	var server plainHello
+	plain, err := peer.Start(ctx, &server, self, "-plain-server")
 	if err != nil {
 		return err
 	}
-	closers = append(closers, limit.Close)
-	st.pids[wayLimit] = limit.PID()
+	closers = append(closers, plain.Close)
+	st.pids[wayPlain] = plain.PID()
 	python := func(address string) []string {
 		return []string{
 			s.python, "-c", pythonSource, address, namespace,
@@ -108,7 +108,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	commands := []caller{
 		{wayDirect, s.fan, []string{self, "-caller", head.GCSAddress()}},
-		{wayLimit, 1, []string{self, "-limit-caller", server.Address}},
+		{wayPlain, 1, []string{self, "-plain-caller", server.Address}},
 		{wayDriver, s.fan, python(head.GCSAddress())},
 		{wayClient, s.fan, python("ray://" + head.ClientAddress())},
 	}
