@@ -233,7 +233,7 @@ func (c *Conn) data(f *http2.DataFrame) error {
 }
 
 // trusted is how much memory is taken for a reply because the server says that it is going to be as long.
-const trusted = 1 << 20
+const trusted = defaultStreamWindow
 
 // receive takes a part of the answer; Conn.mu is held.
 func (call *Call) receive(data []byte, limit int) error {

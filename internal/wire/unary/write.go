@@ -1,6 +1,7 @@
 package unary
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -191,7 +192,21 @@ func (c *Conn) writePiece(p piece) error {
 	if p.first {
 		return c.writeHeaders(p.id, p.call)
 	}
-	return c.framer.WriteData(p.id, p.last, p.data)
+	return c.writeData(p)
+}
+
+// writeData does what the Framer does, without its copy of the data.
+func (c *Conn) writeData(p piece) error {
+	flags := http2.Flags(0)
+	if p.last {
+		flags = http2.FlagDataEndStream
+	}
+	head := append(c.out.AvailableBuffer(), byte(len(p.data)>>16), byte(len(p.data)>>8), byte(len(p.data)), byte(http2.FrameData), byte(flags))
+	if _, err := c.out.Write(binary.BigEndian.AppendUint32(head, p.id)); err != nil {
+		return err
+	}
+	_, err := c.out.Write(p.data)
+	return err
 }
 
 func (c *Conn) writeHeaders(id uint32, call *Call) error {
