@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/seedcore/seedcore/internal/faultproxy"
+	"github.com/seedcore/seedcore/internal/raytest"
 	"github.com/seedcore/seedcore/internal/wire/corepb"
 	"github.com/seedcore/seedcore/ray"
 )
@@ -19,6 +20,17 @@ import (
 // Ray reports an actor whose constructor raised as ALIVE for a moment. A call of that moment is told why the actor died, and
 // that it did not run; not where anything else may have happened.
 func testAnActorThatWasNeverBuilt(t *testing.T, x directSetup) {
+	if raytest.RayBefore(t, "2.54") {
+		return // a dead actor loses its name at once, so that the moment cannot be staged; TestADirectCallIsToldWhyItsActorDied meets real ones
+	}
+	ways := map[string]func(context.Context, directSetup) error{
+		"call": func(ctx context.Context, x directSetup) error { return second(x.call(ctx, "unbuilt", "value")) },
+	}
+	if !raytest.RayBefore(t, "2.60") { // others have no streams
+		ways["stream"] = func(ctx context.Context, x directSetup) error {
+			return second(collect(x.stream(ctx, "unbuilt", "value")))
+		}
+	}
 	ctx := deadline(t)
 	actor, err := x.session.CreateActor(ctx, pythonClass(t, x.session, "Broken"), ray.ActorOptions{Name: "unbuilt", Namespace: x.namespace, NumCPUs: 0.1})
 	if err != nil {
@@ -61,10 +73,7 @@ func testAnActorThatWasNeverBuilt(t *testing.T, x directSetup) {
 					c.change(data)
 				}
 			}})
-			for how, call := range map[string]func(directSetup) error{
-				"call":   func(x directSetup) error { return second(x.call(ctx, "unbuilt", "value")) },
-				"stream": func(x directSetup) error { return second(collect(x.stream(ctx, "unbuilt", "value"))) },
-			} {
+			for how, call := range ways {
 				server := grpc.NewServer()
 				corepb.RegisterCoreWorkerServiceServer(server, &refusingWorker{err: c.answer})
 				address := serve(t, server)
@@ -76,7 +85,7 @@ func testAnActorThatWasNeverBuilt(t *testing.T, x directSetup) {
 				bounds := ray.DirectBounds{Burial: 500 * time.Millisecond, Dial: 500 * time.Millisecond}
 				x := x.over(t, gcs, ray.DirectOptions{AddressMap: func(string) string { return address }}, bounds)
 				answers.Store(0)
-				err := call(x)
+				err := call(ctx, x)
 				if c.built {
 					wantSent(t, err, ray.ErrActorUnavailable, ray.SentMaybe)
 					continue
