@@ -58,22 +58,10 @@ func (c *Credentials) DialOptions(address string) (options []grpc.DialOption, wa
 
 // Secure returns conn as it is to be used for HTTP/2: with TLS where that is asked for. It closes conn when it fails.
 func (c *Credentials) Secure(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
-	if c == nil || c.TLS == nil {
+	if !c.HasTLS() {
 		return conn, nil
 	}
-	config := c.TLS.Clone()
-	config.NextProtos = []string{"h2"}
-	if config.ServerName == "" {
-		config.ServerName = address
-		if host, _, err := net.SplitHostPort(address); err == nil {
-			config.ServerName = host
-		}
-	}
-	secured := tls.Client(conn, config)
-	err := secured.HandshakeContext(ctx)
-	if err == nil && secured.ConnectionState().NegotiatedProtocol != "h2" {
-		err = errors.New("tls: the server does not agree to HTTP/2")
-	}
+	secured, _, err := credentials.NewTLS(c.TLS).ClientHandshake(ctx, address, conn)
 	if err != nil {
 		_ = conn.Close() // nothing was sent on it
 		return nil, err
