@@ -39,9 +39,7 @@ func (d *Direct) push(a allowance, r *route, t *target, method string, args []*c
 		d.background.Go(func() { t.cancelTask(spec.GetTaskId(), lane.caller.GetWorkerId(), x.call.Done()) }) // while the call is counted
 		d.background.Go(func() {
 			x.seeThrough(d.bounds.abandon)
-			if d.judge(r, t, x) {
-				d.inquire(t, x)
-			}
+			d.conclude(r, t, x)
 			d.settle(t, x)
 			d.end(r, t, size)
 		})
@@ -110,6 +108,13 @@ func (x *exchange) seeThrough(patience time.Duration) {
 	cut := time.AfterFunc(patience, x.call.Cancel)
 	<-x.call.Done()
 	cut.Stop()
+}
+
+// conclude says what became of a request, with what has to be asked of the cluster.
+func (d *Direct) conclude(r *route, t *target, x *exchange) {
+	if d.judge(r, t, x) {
+		d.inquire(t, x)
+	}
 }
 
 // judge reads what came of a request: of its failure, in the vocabulary of this package, also that the actor is not at t any more.

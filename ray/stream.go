@@ -130,9 +130,7 @@ func (d *Direct) openStream(ctx context.Context, key actorKey, method string, ar
 	d.send(t, x, trace)
 	go func() { // while the call is counted
 		<-x.call.Done()
-		if d.judge(r, t, x) {
-			d.inquire(t, x)
-		}
+		d.conclude(r, t, x)
 		if x.err != nil {
 			d.owner.retire(t, l)
 		}
