@@ -54,7 +54,7 @@ type Call struct {
 
 	// All below, and of the above what tells the outcome, is guarded by Conn.mu until done is closed.
 
-	id       uint32 // 0: waits for its turn
+	id       uint32 // 0: waits for its turn; only the writer sets it
 	unsent   []byte // of the request
 	window   int64  // how much of it the server takes; below 0 after it changed its mind
 	left     bool   // the end of the request went, or is about to

@@ -80,11 +80,7 @@ func newPeer(t *testing.T, settings ...http2.Setting) (*peer, net.Conn) {
 func scripted(t *testing.T, opts unary.Options, settings ...http2.Setting) (*unary.Conn, *peer) {
 	t.Helper()
 	p, nc := newPeer(t, settings...)
-	c, err := unary.New(t.Context(), nc, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c := connect(t, nc, opts)
 	<-p.greeted
 	p.sent() // the greeting
 	return c, p

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -149,7 +148,7 @@ func (h *headers) foreign() error {
 	}
 	code := codes.Unknown
 	switch h.httpStatus {
-	case strconv.Itoa(http.StatusOK):
+	case "200":
 		if strings.HasPrefix(h.contentType, "application/grpc") {
 			return nil
 		}

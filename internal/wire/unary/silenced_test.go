@@ -27,18 +27,21 @@ func (m *mute) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
+// muted is scripted, on a connection that can be broken.
+func muted(t *testing.T) (*unary.Conn, *peer, *mute) {
+	t.Helper()
+	p, nc := newPeer(t)
+	m := &mute{Conn: nc}
+	c := connect(t, m, unary.Options{})
+	<-p.greeted
+	return c, p, m
+}
+
 // A server that ends says what there is to say and closes its end. The client often learns of that by a write that fails, before it
 // has read the rest.
 func TestAnswersBeforeTheEndAreRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, nc := newPeer(t)
-		m := &mute{Conn: nc}
-		c, err := unary.New(t.Context(), m, unary.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		<-p.greeted
+		c, p, m := muted(t)
 		answered, unanswered := start(c, "ping"), start(c, "ping")
 		p.sent()
 		m.broken.Store(true)
@@ -57,14 +60,7 @@ func TestAnswersBeforeTheEndAreRead(t *testing.T) {
 // Of a server that looks at no more requests that is known, though nothing can be written to it.
 func TestWhatWasNotLookedAtIsKnownAfterAWriteThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, nc := newPeer(t)
-		m := &mute{Conn: nc}
-		c, err := unary.New(t.Context(), m, unary.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		<-p.greeted
+		c, p, m := muted(t)
 		seen := start(c, "ping")
 		p.sent()
 		m.broken.Store(true)

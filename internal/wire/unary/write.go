@@ -47,7 +47,6 @@ func (c *Conn) wake() {
 // piece is what is written of a call at a time: its headers, or after them a part of its request.
 type piece struct {
 	call  *Call
-	id    uint32
 	first bool // the headers
 	data  []byte
 	last  bool
@@ -147,7 +146,7 @@ func (c *Conn) grant(pieces []piece) []piece {
 		call.id, call.window = c.next, c.peer.streamWindow
 		c.next += 2
 		c.streams[call.id] = call
-		pieces = c.part(append(pieces, piece{call: call, id: call.id, first: true}), call)
+		pieces = c.part(append(pieces, piece{call: call, first: true}), call)
 		if call.unsent != nil {
 			c.sending = append(c.sending, call)
 		}
@@ -161,7 +160,7 @@ func (c *Conn) part(pieces []piece, call *Call) []piece {
 	if n <= 0 {
 		return pieces
 	}
-	p := piece{call: call, id: call.id, data: call.unsent[:n], last: n == len(call.unsent)}
+	p := piece{call: call, data: call.unsent[:n], last: n == len(call.unsent)}
 	call.unsent = call.unsent[n:]
 	call.window -= int64(n)
 	c.window -= int64(n)
@@ -190,7 +189,7 @@ func (c *Conn) writeOwed(o owed) error {
 
 func (c *Conn) writePiece(p piece) error {
 	if p.first {
-		return c.writeHeaders(p.id, p.call)
+		return c.writeHeaders(p.call)
 	}
 	return c.writeData(p)
 }
@@ -202,14 +201,14 @@ func (c *Conn) writeData(p piece) error {
 		flags = http2.FlagDataEndStream
 	}
 	head := append(c.out.AvailableBuffer(), byte(len(p.data)>>16), byte(len(p.data)>>8), byte(len(p.data)), byte(http2.FrameData), byte(flags))
-	if _, err := c.out.Write(binary.BigEndian.AppendUint32(head, p.id)); err != nil {
+	if _, err := c.out.Write(binary.BigEndian.AppendUint32(head, p.call.id)); err != nil {
 		return err
 	}
 	_, err := c.out.Write(p.data)
 	return err
 }
 
-func (c *Conn) writeHeaders(id uint32, call *Call) error {
+func (c *Conn) writeHeaders(call *Call) error {
 	scheme := "http"
 	if c.opts.TLS {
 		scheme = "https"
@@ -244,9 +243,9 @@ func (c *Conn) writeHeaders(id uint32, call *Call) error {
 		end := c.block.Len() == 0
 		var err error
 		if first {
-			err = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: part, EndHeaders: end})
+			err = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: call.id, BlockFragment: part, EndHeaders: end})
 		} else {
-			err = c.framer.WriteContinuation(id, end, part)
+			err = c.framer.WriteContinuation(call.id, end, part)
 		}
 		if err != nil || end {
 			return err
